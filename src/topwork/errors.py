@@ -1,0 +1,59 @@
+"""Every error a user can mend.
+
+    TopworkError            exit 1: expected, found, what to do; shown without a traceback
+    |-- InputError          a path, picture, table or folder that cannot be used
+    |-- UnknownName         a name nobody knows, with the nearest ones that exist
+    |-- WeightsError        a weight file or engine file that cannot be trusted or used
+    |-- BundleError         a bundle that is missing, damaged or newer than this version
+    |-- StorageError        a disk that is full, read-only or failing
+    `-- MissingExtra        an optional package that is not installed
+
+Anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TopworkError(Exception):
+    """A mistake the user can mend; the text is shown as it stands."""
+
+
+class InputError(TopworkError):
+    """A path, picture, table or folder that cannot be used."""
+
+
+class UnknownName(TopworkError):
+    """A name nobody knows. Tells the nearest known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.nearest = nearest_names(name, known)
+        hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+        super().__init__(f"{name}: no such {kind}.{hint}")
+
+
+class WeightsError(TopworkError):
+    """A weight file or engine file that cannot be trusted or used."""
+
+
+class BundleError(TopworkError):
+    """A bundle that is missing, damaged or newer than this version."""
+
+
+class StorageError(TopworkError):
+    """A disk that is full, read-only or failing."""
+
+
+class MissingExtra(TopworkError):
+    """An optional package that is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed. Install it: pip install 'topwork[{extra}]'")
+
+
+def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Up to `count` known names most like `name`, best first."""
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)

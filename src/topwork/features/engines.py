@@ -1,0 +1,247 @@
+"""What runs a backbone: torch, OpenVINO or ONNX Runtime, all fed uint8 pixels and all giving the same numbers.
+
+An engine runs one fixed batch shape, so that a picture's features do not depend on its neighbours. On processors the batch
+is one picture and there are as many lanes as cores: no padding, no waiting, and as fast as large batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.errors import MissingExtra, WeightsError
+from topwork.pictures.decode import Pixels
+from topwork.runtime import cores
+
+if TYPE_CHECKING:
+    from topwork.zoo.backbone import Backbone
+
+Float32 = NDArray[np.float32]
+
+ENGINES = ("auto", "torch", "openvino", "onnxruntime")
+
+
+class Engine(Protocol):
+    """Runs a backbone. `infer` may be called from `lanes` threads at once."""
+
+    name: str
+    precision: str
+    """f32, bf16, or f16."""
+    batch: int
+    """Pictures of one call at most; fewer are padded."""
+    lanes: int
+
+    def infer(self, pixels: Pixels) -> Float32:
+        """Features (n, D) of pixels (n, H, W, 3), n <= batch."""
+        ...
+
+
+class OpenVinoEngine:
+    """A compiled OpenVINO model, one inference request per lane, one thread per request."""
+
+    name = "openvino"
+
+    def __init__(self, model: Any, precision: str = "f32", batch: int = 1) -> None:
+        self.precision = precision
+        self.batch = batch
+        self.lanes = cores()
+        if isinstance(model, Path):
+            model = _core().read_model(model)
+        shape = model.inputs[0].partial_shape
+        if shape.is_dynamic or shape[0].get_length() != batch:
+            model.reshape([batch, *[side.get_length() for side in list(shape)[1:]]])
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": str(self.lanes),
+            "INFERENCE_NUM_THREADS": str(self.lanes),
+        }
+        self._compiled = _core().compile_model(model, "CPU", settings)
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self.lanes):
+            self._requests.put(self._compiled.create_infer_request())
+
+    def infer(self, pixels: Pixels) -> Float32:
+        """Features (n, D) of pixels (n, H, W, 3), n <= batch."""
+        request = self._requests.get()
+        try:
+            request.infer([_padded(pixels, self.batch)], share_inputs=True)
+            return np.array(request.get_output_tensor(0).data[: len(pixels)], np.float32)
+        finally:
+            self._requests.put(request)
+
+
+class OnnxRuntimeEngine:
+    """An ONNX Runtime session, run from one thread per lane."""
+
+    name = "onnxruntime"
+    precision = "f32"
+    batch = 1
+
+    def __init__(self, model: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtra("onnxruntime", "export", "The engine onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self.lanes = cores()
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def infer(self, pixels: Pixels) -> Float32:
+        """Features (n, D) of pixels (n, H, W, 3), n <= batch."""
+        return np.asarray(self._session.run(None, {self._input: _padded(pixels, 1)})[0][: len(pixels)], np.float32)
+
+
+class TorchEngine:
+    """torch itself: float32 on a processor; autocast and channels_last on CUDA."""
+
+    name = "torch"
+
+    def __init__(self, backbone: Backbone, device: str = "cpu", batch: int | None = None) -> None:
+        import torch
+
+        from topwork.zoo.backbone import FromBytes
+
+        self._torch = torch
+        self._device = torch.device(device)
+        on_gpu = self._device.type == "cuda"
+        self.precision = "f16" if on_gpu else "f32"
+        self.batch = batch or (64 if on_gpu else 8)
+        self.lanes = 1
+        self._graph = FromBytes(backbone).to(self._device)
+        if on_gpu:
+            self._graph = self._graph.to(memory_format=torch.channels_last)
+        self._lock = threading.Lock()
+
+    def infer(self, pixels: Pixels) -> Float32:
+        """Features (n, D) of pixels (n, H, W, 3), n <= batch."""
+        torch = self._torch
+        autocast = torch.autocast("cuda") if self._device.type == "cuda" else contextlib.nullcontext()
+        with self._lock, torch.inference_mode(), autocast:
+            batch = torch.from_numpy(_padded(pixels, self.batch)).to(self._device)
+            return np.array(self._graph(batch)[: len(pixels)].float().cpu().numpy())
+
+
+def _padded(pixels: Pixels, batch: int) -> Pixels:
+    if len(pixels) > batch:
+        raise ValueError(f"expected at most {batch} pictures, got {len(pixels)}")
+    if len(pixels) < batch:
+        pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
+    return np.require(pixels, np.uint8, ["C", "W"])
+
+
+def openvino() -> Any:
+    """The openvino package, imported with its telemetry left out: nothing here talks to a network."""
+    if "openvino" not in sys.modules:
+        absent = "openvino_telemetry" not in sys.modules
+        if absent:
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # openvino then uses its own silent stand-in
+        try:
+            import openvino
+        finally:
+            if absent:
+                del sys.modules["openvino_telemetry"]
+    import openvino
+
+    return openvino
+
+
+_core_made: Any = None
+
+
+def _core() -> Any:
+    global _core_made
+    if _core_made is None:
+        _core_made = openvino().Core()
+    return _core_made
+
+
+def openvino_precisions() -> list[str]:
+    """The precisions this processor computes natively: f32, and bf16 where it has the instructions."""
+    return ["f32", "bf16"] if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ["f32"]
+
+
+def convert_openvino(backbone: Backbone, file: Path) -> None:
+    """Write the backbone as an OpenVINO model: `file` (.xml) and its weights beside it (.bin), float32."""
+    import torch
+
+    ov = openvino()
+    size = backbone.spec.geometry.size
+    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    try:
+        with _traced(backbone, example) as traced:
+            model = ov.convert_model(traced, example_input=example, input=[1, size, size, 3])
+        ov.save_model(model, file, compress_to_fp16=False)
+    except Exception as error:
+        raise WeightsError(f"{backbone.spec.id}: OpenVINO cannot convert this network: {str(error)[:200]}") from error
+
+
+def export_onnx(backbone: Backbone, file: Path) -> None:
+    """Write the backbone as an ONNX file for batches of one. Raises MissingExtra without the package onnx."""
+    import torch
+
+    size = backbone.spec.geometry.size
+    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    try:
+        with _traced(backbone, example) as traced:
+            torch.onnx.export(traced, (example,), str(file), input_names=["pixels"], output_names=["features"], dynamo=False)
+    except ImportError as error:
+        raise MissingExtra("onnx", "export", "The engine onnxruntime") from error
+
+
+@contextlib.contextmanager
+def _traced(backbone: Backbone, example: Any) -> Iterator[Any]:
+    import torch
+
+    from topwork.zoo.backbone import FromBytes
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing warns of every fixed shape, and fixed shapes are what we want
+        yield torch.jit.trace(FromBytes(backbone), example, check_trace=False)  # type: ignore[no-untyped-call]
+
+
+def usable(name: str) -> bool:
+    """Whether the engine's package is installed; nothing is imported."""
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None and (name != "onnxruntime" or find_spec("onnx") is not None)
+
+
+def measure(engine: Engine, pictures: list[Pixels], seconds: float = 0.4) -> float:
+    """Pictures per second of an engine, all lanes busy, over the given pixels (H, W, 3), for about `seconds`."""
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    batch = np.stack([pictures[i % len(pictures)] for i in range(engine.batch)])
+    engine.infer(batch)
+    stop = time.perf_counter() + seconds
+
+    def lane(_: int) -> int:
+        done = 0
+        while time.perf_counter() < stop or done == 0:
+            engine.infer(batch)
+            done += engine.batch
+        return done
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(engine.lanes) as pool:
+        done = sum(pool.map(lane, range(engine.lanes)))
+    return done / (time.perf_counter() - start)
+
+
+def cuda_available() -> bool:
+    """Whether torch sees a CUDA device. Imports torch."""
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,100 @@
+"""Features of many pictures, read in blocks: in memory while small, in a scratch file beyond."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+MEMORY_LIMIT = 32 * 2**20
+"""Bytes a table keeps in memory; what goes beyond lives in an unnamed temporary file."""
+
+BLOCK_BYTES = 16 * 2**20
+"""Bytes of one block that `blocks` yields."""
+
+
+class FeatureTable:
+    """A growing float32 table (N, D), written once row block by row block, then read in blocks.
+
+    Memory stays flat however large N grows, so whoever fits on it must work block by block too.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._file: BinaryIO | None = None
+        self._width = width
+        self._rows = 0
+        self._parts: list[Float32] = []
+
+    @classmethod
+    def of(cls, features: Float32) -> FeatureTable:
+        """A table that holds the rows of `features` (N, D)."""
+        table = cls(features.shape[1])
+        table.append(features)
+        return table
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return self._rows, self._width
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def append(self, rows: Float32) -> None:
+        """Add rows (n, D) at the end."""
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise ValueError(f"expected rows (n, {self._width}), got {rows.shape}")
+        self._rows += len(rows)
+        if self._file is None and self._rows * self._width * 4 <= MEMORY_LIMIT:
+            self._parts.append(rows)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="topwork-")  # noqa: SIM115 - lives as long as the table
+            for part in self._parts:
+                self._file.write(part.data)
+            self._parts = []
+        self._file.seek(0, 2)
+        self._file.write(rows.data)
+
+    def read(self, start: int, stop: int) -> Float32:
+        """Rows start..stop as a new or shared array (n, D); do not write into it."""
+        start, stop = max(start, 0), min(stop, self._rows)
+        if self._file is None:
+            return self._whole()[start:stop]
+        out = np.empty((max(stop - start, 0), self._width), np.float32)
+        self._file.seek(start * self._width * 4)
+        read = self._file.readinto(out.data.cast("B")) if out.size else 0  # type: ignore[attr-defined]
+        if read != out.nbytes:
+            raise OSError(f"scratch file: expected {out.nbytes} bytes, got {read}")
+        return out
+
+    def take(self, rows: NDArray[np.integer]) -> Float32:
+        """The named rows (n, D), in the order asked for."""
+        if self._file is None:
+            chosen: Float32 = self._whole()[rows]
+            return chosen
+        out = np.empty((len(rows), self._width), np.float32)
+        for place, row in enumerate(rows):
+            out[place] = self.read(int(row), int(row) + 1)[0]
+        return out
+
+    def blocks(self) -> Iterator[tuple[int, Float32]]:
+        """(first row, rows) from top to bottom."""
+        step: int = max(1, BLOCK_BYTES // (self._width * 4))
+        for start in range(0, self._rows, step):
+            yield start, self.read(start, start + step)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _whole(self) -> Float32:
+        if len(self._parts) != 1:
+            self._parts = [np.concatenate(self._parts) if self._parts else np.empty((0, self._width), np.float32)]
+        return self._parts[0]

@@ -1,0 +1,88 @@
+"""The contract of every backbone: an nn.Module from images in [0, 1] to features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from topwork.zoo.spec import BackboneSpec
+
+
+class Backbone(nn.Module):
+    """A pretrained network with its normalisation inside. images (N, 3, H, W) in [0, 1] -> features (N, D).
+
+    `pool` brings the output of a stage to (n, channels); `last` and `classify` are the network's own end.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: BackboneSpec,
+        pool: Callable[[Tensor], Tensor],
+        last: Callable[[Tensor], Tensor],
+        classify: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        self._pool, self._last, self._classify = pool, last, classify
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.eval()
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (N, D): the pooled mean of each stage, then the last features."""
+        kept: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            kept.append(self._pool(output))
+
+        hooks = [self.network.get_submodule(name).register_forward_hook(keep) for name, _ in self.spec.stages]
+        try:
+            last = self._last((images - self.mean) / self.std)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.cat([*kept, last], dim=1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The original classifier's answers (N, K original classes). Raises ValueError where it has none."""
+        if self._classify is None:
+            raise ValueError(f"{self.spec.id} has no classifier of its own")
+        return self._classify((images - self.mean) / self.std)
+
+    def layer_names(self) -> list[str]:
+        """Dotted names of the network's layers, in order."""
+        return [name for name, _ in self.network.named_modules() if name]
+
+
+class FromBytes(nn.Module):
+    """A backbone fed as the engines feed it. pixels uint8 (N, H, W, 3) -> features (N, D)."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (N, D) of pixels."""
+        features: Tensor = self.backbone(pixels.permute(0, 3, 1, 2).float() / 255.0)
+        return features
+
+
+def state_sha256(state: dict[str, Any]) -> str:
+    """One hash of all tensors: names, shapes, types and bytes in order."""
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""Backbones from timm (Wightman 2019), each with the preprocessing that timm states for its weights."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from topwork.errors import UnknownName, WeightsError
+from topwork.pictures.decode import Geometry
+from topwork.zoo.backbone import Backbone, state_sha256
+from topwork.zoo.spec import BackboneSpec
+from topwork.zoo.weights import read_state, read_torch_file
+
+_STAGES_MOST = 16
+"""Of deeper lists of stages only this many, evenly spread, are kept: a row of features stays short."""
+
+
+def build(name: str, backbone_id: str, weights: str | Path = "pretrained", weights_sha256: str | None = None) -> Backbone:
+    """The timm network `name` as a backbone.
+
+    weights: "pretrained" (timm's own, from its hub), "random" (seeded, for tests of speed), or a file: safetensors, or a
+    torch state dict, read with weights_only; `weights_sha256` is then what its bytes must hash to.
+    Raises UnknownName, or WeightsError where the weights cannot be had, trusted or fitted.
+    """
+    network = _network(name, weights)
+    if isinstance(weights, Path):
+        _fit_state(network, weights, weights_sha256)
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    size = config["input_size"][-1]
+    stages = _stage_names(network)
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+
+    def pool(output: Tensor) -> Tensor:
+        if isinstance(output, (tuple, list)):
+            output = output[0]
+        if output.ndim == 3:  # tokens (n, tokens, channels)
+            return output.mean(1)
+        return output.mean((1, 2)) if channels_last else output.mean((2, 3))
+
+    def last(images: Tensor) -> Tensor:
+        features: Tensor = network.forward_head(network.forward_features(images), pre_logits=True)  # type: ignore[operator]
+        return features.flatten(1)
+
+    widths: list[int] = []
+    hooks = [
+        network.get_submodule(stage).register_forward_hook(lambda _m, _i, out: widths.append(pool(out).shape[1]))
+        for stage in stages
+    ]
+    with torch.inference_mode():
+        dim = last(torch.zeros(1, 3, size, size)).shape[1]
+    for hook in hooks:
+        hook.remove()
+    classes = int(getattr(network, "num_classes", 0))
+    spec = BackboneSpec(
+        id=backbone_id,
+        architecture=f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"]),
+        library="timm",
+        geometry=Geometry(
+            size=size,
+            crop=float(config.get("crop_pct") or 1.0),
+            interpolation="bilinear" if config.get("interpolation") == "bilinear" else "bicubic",
+            mode="squash" if config.get("crop_mode") == "squash" else "center",
+        ),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        stages=tuple(zip(stages, widths, strict=True)),
+        dim=dim,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        licence=str(config.get("license") or "not stated"),
+        weights=f"file {weights.name}" if isinstance(weights, Path) else f"{weights} ({config.get('hf_hub_id') or 'timm'})",
+        weights_sha256=state_sha256(network.state_dict()),
+    )
+    return Backbone(network, spec, pool, last, network if classes else None)
+
+
+def _network(name: str, weights: str | Path) -> nn.Module:
+    if not timm.is_model(name.split(".")[0]):
+        raise UnknownName("timm network", name, timm.list_models())
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        try:
+            network: nn.Module = timm.create_model(name, pretrained=weights == "pretrained")
+        except UnknownName:
+            raise
+        except Exception as error:
+            if weights != "pretrained":
+                raise
+            raise WeightsError(
+                f"timm:{name}: its pretrained weights are not on this machine and could not be fetched "
+                f"({type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}). "
+                "Connect once, or give a file: --weights FILE.safetensors"
+            ) from error
+    return network.eval()
+
+
+def _fit_state(network: nn.Module, file: Path, sha256: str | None) -> None:
+    """Load `file` into `network`; the network decides names and shapes, the file decides nothing."""
+    state = read_torch_file(file, sha256) if sha256 else read_state(file)
+    wanted = network.state_dict()
+    if set(state) != set(wanted) and sha256 and [t.shape for t in state.values()] == [t.shape for t in wanted.values()]:
+        state = dict(zip(wanted, state.values(), strict=True))  # same tensors in the same order under older names
+    faults = [f"{key} is missing" for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+    faults += [f"{key} is unknown" for key in state if key not in wanted]
+    faults += [
+        f"{key} is {tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}"
+        for key, tensor in state.items()
+        if key in wanted and tensor.shape != wanted[key].shape
+    ]
+    faults += [
+        f"{key} has values that are not finite" for key, t in state.items() if t.is_floating_point() and not t.isfinite().all()
+    ]
+    if faults:
+        more = f"; and {len(faults) - 4} more" if len(faults) > 4 else ""
+        raise WeightsError(f"{file}: does not fit {type(network).__name__}: {'; '.join(faults[:4])}{more}.")
+    network.load_state_dict(state, strict=False)
+
+
+def _stage_names(network: nn.Module) -> list[str]:
+    """Dotted names of the network's stages, in order of depth."""
+    blocks = getattr(network, "blocks", None)
+    if isinstance(blocks, nn.Sequential) and all(isinstance(child, nn.Sequential) for child in blocks):
+        names = [f"blocks.{place}" for place in range(len(blocks))]
+    else:
+        names = [info["module"] for info in getattr(network, "feature_info", [])]
+    names = [name for name in dict.fromkeys(names) if _has(network, name)]
+    if len(names) > _STAGES_MOST:
+        step = len(names) / _STAGES_MOST
+        names = [names[int((place + 1) * step) - 1] for place in range(_STAGES_MOST)]
+    return names
+
+
+def _has(network: nn.Module, name: str) -> bool:
+    try:
+        network.get_submodule(name)
+    except AttributeError:
+        return False
+    return True

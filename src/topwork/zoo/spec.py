@@ -1,0 +1,88 @@
+"""What is known of a backbone without loading it: its name, its preprocessing, its features, its weights' hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.errors import BundleError
+from topwork.pictures.decode import DECODER_VERSION, Geometry
+
+VIEWS = ("last", "last+stages", "stages")
+"""The choices of features that a head may see."""
+
+STAGES_SEEN = 5
+"""A head sees the pooled means of this many last stages; earlier ones are edges and colours."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A pretrained network without its classifier, as bundle, store and engines know it.
+
+    A row of features is the pooled mean of each stage, in order of depth, then the last features.
+    """
+
+    id: str
+    """As the user names it: lite0, timm:resnet50."""
+    architecture: str
+    """The library's own full name, with its tag."""
+    library: str
+    """Where the architecture comes from: timm."""
+    geometry: Geometry
+    mean: tuple[float, float, float]
+    """Of the channels R, G, B in [0, 1]; normalisation happens inside the backbone."""
+    std: tuple[float, float, float]
+    stages: tuple[tuple[str, int], ...]
+    """(layer name, channels) of each stage."""
+    dim: int
+    """Width of the last features."""
+    parameters: int
+    licence: str
+    weights: str
+    """Where the weights come from, in words."""
+    weights_sha256: str
+    """Of the tensors that were loaded: names, shapes and bytes in order."""
+
+    @property
+    def width(self) -> int:
+        """Width of a whole row of features."""
+        return sum(channels for _, channels in self.stages) + self.dim
+
+    @property
+    def views(self) -> dict[str, NDArray[np.int64]]:
+        """Columns of each choice of features: last, last+stages, stages."""
+        start = self.width - self.dim
+        seen = start - sum(channels for _, channels in self.stages[-STAGES_SEEN:])
+        columns = np.arange(self.width, dtype=np.int64)
+        return (
+            {"last": columns[start:], "last+stages": columns[seen:], "stages": columns[seen:start]}
+            if self.stages
+            else {"last": columns}
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that changes the numbers of a row but the engine: network, weights, preprocessing, decoder."""
+        facts = {key: value for key, value in self.to_config().items() if key not in ("id", "licence", "weights", "parameters")}
+        return hashlib.sha256(json.dumps({**facts, "decoder": DECODER_VERSION}, sort_keys=True).encode()).hexdigest()
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> BackboneSpec:
+        """From what `to_config` gave. Raises BundleError when a part is missing or of another kind."""
+        try:
+            given = dict(config)
+            given["geometry"] = Geometry(**given["geometry"])
+            given["mean"], given["std"] = tuple(given["mean"]), tuple(given["std"])
+            given["stages"] = tuple((str(name), int(channels)) for name, channels in given["stages"])
+            return cls(**given)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the description of the backbone is damaged: {error}.") from error
