@@ -242,7 +242,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """(folders, files) in a folder, sorted, hidden ones left out."""
-    folders, files = [], []
+    folders: list[Path] = []
+    files: list[Path] = []
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             if not _hidden(entry.name):
