@@ -169,16 +169,17 @@ def _many_scans() -> bytes:
     return data[:-2] + data[last:-2] * 3000 + data[-2:]
 
 
+def _wide_texts() -> list[bytes]:
+    """Sixty texts of a million letters, each 4 bytes wide once decoded."""
+    text = zlib.compress(b"a" * (2**20 - 4) + "\U0001f600".encode(), 1)
+    return [png_chunk(b"iTXt", b"k%d\0\1\0\0\0" % number + text) for number in range(60)]
+
+
 def bombs() -> dict[str, tuple[Callable[[], bytes], set[str]]]:
     """Small files that a careless reader turns into gigabytes or minutes: name -> (how to make it, what may become of it).
 
     "ok" stands where the picture itself is sound and the bomb lies in what a reader may leave aside.
     """
-    inflated = zlib.compress(bytes(50_000_000), 1)
-    smile = "\U0001f600".encode()
-    wide = [
-        png_chunk(b"iTXt", b"k%d\0\1\0\0\0" % n + zlib.compress(b"a" * (2**20 - 4) + smile, 1)) for n in range(60)
-    ]  # 4 bytes a letter once decoded
     hungry = _hungry_block(3000, 2**20)
     parts = [(0xE1, b"Exif\0\0" + hungry[at : at + 65000]) for at in range(0, len(hungry), 65000)]
     no_density = encoded(noise(), "JPEG")
@@ -192,8 +193,8 @@ def bombs() -> dict[str, tuple[Callable[[], bytes], set[str]]]:
     return found | {
         "PNG-4-thousand-million": (lambda: resized_header("PNG", 2**31 - 1, 2**31 - 1), {"BOMB"}),
         "BMP-upside-down": (lambda: resized_header("BMP", 30_000, -30_000), refused),
-        "WEBP-solid": (lambda: encoded(Image.new("RGB", (10_900, 10_900)), "WEBP", lossless=True, method=0), refused),
-        "TIFF-blank-fax": (lambda: encoded(Image.new("1", (10_900, 10_900), 1), "TIFF", compression="group4"), refused),
+        "WEBP-solid": (lambda: encoded(Image.new("RGB", (5000, 5000)), "WEBP", lossless=True, method=0), refused),
+        "TIFF-blank-fax": (lambda: encoded(Image.new("1", (5000, 5000), 1), "TIFF", compression="group4"), refused),
         "TIFF-fat-tile": (lambda: _tiled(6000), refused),
         "TIFF-fat-strip": (lambda: _fat_strip(64), ANY),
         "TIFF-endless-strip": (lambda: _fat_strip(2**31 - 1), ANY),
@@ -206,9 +207,9 @@ def bombs() -> dict[str, tuple[Callable[[], bytes], set[str]]]:
         "JPEG-hungry-exif": (lambda: jpeg_with((0xE1, b"Exif\0\0" + _hungry_block(2600, 30_000)), data=no_density), OK),
         "JPEG-hungry-exif-in-parts": (lambda: jpeg_with(*parts, data=no_density), OK),
         "PNG-hungry-exif": (lambda: png_with(png_chunk(b"eXIf", hungry)), OK),
-        "PNG-text": (lambda: png_with(png_chunk(b"zTXt", b"k\0\0" + inflated)), OK),
-        "PNG-international-text": (lambda: png_with(*wide), OK),
-        "PNG-profile": (lambda: png_with(png_chunk(b"iCCP", b"k\0\0" + inflated)), OK),
+        "PNG-text": (lambda: png_with(png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 1))), OK),
+        "PNG-international-text": (lambda: png_with(*_wide_texts()), OK),
+        "PNG-profile": (lambda: png_with(png_chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(50_000_000), 1))), OK),
     }
 
 
@@ -312,7 +313,7 @@ def _contents() -> list[tuple[str, bytes, set[str]]]:
         ("png-odd-palette.png", png_file(4, 1, 8, 3, b"\0\0\1\2\xff", png_chunk(b"PLTE", bytes(7))), ANY),
         ("png-short-clear.png", png_file(4, 1, 8, 2, bytes(13), png_chunk(b"tRNS", b"\0")), BROKEN | {"ok"}),
         ("png-no-chunk-name.png", png[:33] + b"\0\0\0\1????" + png[33:], BROKEN),
-        ("png-chunk-past-end.png", png[:33] + b"\x7f\xff\xff\xffIDAT" + png[41:], BROKEN),
+        ("png-chunk-past-end.png", png[:33] + b"\x7f\xff\xff\xffIDAT" + png[41:], ANY),
         ("png-bad-text.png", png_with(png_chunk(b"zTXt", b"\xff\xfe\0\7\7"), png_chunk(b"iTXt", b"\xff")), OK),
         ("png-exif.png", png_with(png_chunk(b"eXIf", np.random.default_rng(1).bytes(200))), OK),
         ("png-icc.png", png_with(png_chunk(b"iCCP", b"name\0\x09garbage")), OK),
@@ -342,7 +343,7 @@ def _contents() -> list[tuple[str, bytes, set[str]]]:
         ("tiff-no-size.tif", tiff_file({258: (3, 1, 8)}, bytes(100)), BROKEN | {"UNSUPPORTED"}),
         ("tiff-zero-size.tif", tiff_picture(b"", 0, 0, 2, (8, 8, 8)), BROKEN),
         ("tiff-text-size.tif", tiff_picture(bytes(90), 4, 4, 2, (8, 8, 8), more={256: (2, 4, b"four")}), BROKEN),
-        ("tiff-99-samples.tif", tiff_picture(bytes(900), 4, 4, 2, (8,) * 99), BROKEN | {"UNSUPPORTED"}),
+        ("tiff-99-samples.tif", tiff_picture(bytes(900), 4, 4, 2, (8,) * 99), {"UNSUPPORTED"}),
         ("tiff-64-bit.tif", tiff_picture(bytes(128), 4, 4, 1, (64,)), {"UNSUPPORTED"}),
         (
             "tiff-compression.tif",
@@ -352,7 +353,7 @@ def _contents() -> list[tuple[str, bytes, set[str]]]:
         ("tiff-zlib.tif", tiff_picture(b"rubbish" * 9, 4, 4, 2, (8, 8, 8), more={259: (3, 1, 8)}), BROKEN),
         ("tiff-lzma.tif", tiff_picture(b"rubbish" * 9, 4, 4, 2, (8, 8, 8), more={259: (3, 1, 34925)}), {"UNSUPPORTED"}),
         ("tiff-strip-outside.tif", tiff_file({**_RGB_TAGS, 273: (4, 1, 10**9), 279: (4, 1, 64)}, bytes(99)), BROKEN),
-        ("tiff-lab.tif", tiff_picture(bytes(48), 4, 4, 8, (8, 8, 8)), {"UNSUPPORTED"}),
+        ("tiff-lab.tif", tiff_picture(bytes(48), 4, 4, 8, (8, 8, 8)), {"ok", "UNSUPPORTED"}),
         ("tiff-pages.tif", encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), OK),
         ("tiff-lzw.tif", encoded(noise(), "TIFF", compression="tiff_lzw"), OK),
         ("tiff-jpeg.tif", encoded(noise(), "TIFF", compression="jpeg"), OK),
@@ -367,7 +368,7 @@ def _contents() -> list[tuple[str, bytes, set[str]]]:
         ("bmp-only-header.bmp", bmp[:14], BROKEN),
         ("bmp-header-length.bmp", bmp[:16] + b"\xff\xff" + bmp[18:], BROKEN | {"UNSUPPORTED"}),
         ("bmp-zero.bmp", resized_header("BMP", 0, 0), BROKEN),
-        ("bmp-negative.bmp", resized_header("BMP", -48, 36), BROKEN),
+        ("bmp-negative.bmp", resized_header("BMP", -48, 36), BROKEN | {"BOMB"}),
         ("bmp-bits.bmp", bmp[:28] + b"\x05" + bmp[29:], BROKEN | {"UNSUPPORTED"}),
         ("bmp-compression.bmp", bmp[:30] + b"\x63" + bmp[31:], BROKEN | {"UNSUPPORTED"}),
         (

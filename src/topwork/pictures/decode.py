@@ -3,8 +3,9 @@
 Size cap, format by its first bytes and an allow-list, pixel cap read from the header, full load, EXIF orientation, a stated
 conversion to 8-bit RGB, then crop and resize in one pass. What cannot be used raises BadPicture with a reason code.
 
-The decoder is handed only what makes pixels: comments, profiles, EXIF blocks and further frames are left out first, because
-that is where small files hide gigabytes. The one thing that is wanted of EXIF, the orientation, is read here.
+The decoder is handed only what makes pixels: texts, profiles and EXIF blocks are left out first, because small files hide
+large things there, and a damaged comment must not cost a sound picture. The orientation, all that is wanted of EXIF, is
+read here.
 """
 
 from __future__ import annotations
@@ -327,7 +328,7 @@ def _lean_jpeg(data: bytes) -> tuple[bytes, int]:
         if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and orientation == 1:
             orientation = _exif_orientation(segment[4:])
         dropped = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        if not dropped or segment[4:8] == b"JFIF" or segment[4:9] == b"Adobe":
+        if not dropped or (len(segment) >= 16 and (segment[4:8] == b"JFIF" or segment[4:9] == b"Adobe")):
             kept.append(segment)
         at += len(segment)
     head = b"".join(kept)
@@ -465,6 +466,8 @@ def _lean_tiff(data: bytes) -> tuple[bytes, int]:
                 raise BadPicture(Reason.BOMB, f"{count} values in tag {tag}")
     if numbers.get(322, 0) * numbers.get(323, 0) > FREE_PIXELS:
         raise BadPicture(Reason.BOMB, f"tiles of {numbers[322]} x {numbers[323]} pixels")
+    if numbers.get(277, 1) > 6:
+        raise BadPicture(Reason.UNSUPPORTED, f"TIFF with {numbers[277]} values a pixel")
     if numbers.get(259) == 34925:
         raise BadPicture(Reason.UNSUPPORTED, "TIFF packed with LZMA")
     width, height = (20, 8) if wide else (12, 2)
