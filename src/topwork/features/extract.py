@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from topwork.features.engines import Engine, Float32
 from topwork.features.store import Row, Store
 from topwork.features.table import FeatureTable
-from topwork.pictures.decode import BadPicture, decode, read_bytes, to_pixels
+from topwork.pictures.decode import BadPicture, decode, mismatch, read_bytes, to_pixels
+from topwork.pictures.likeness import LIKENESS_VERSION, likeness
 from topwork.pictures.records import Record, Records
 from topwork.runtime import cores
 from topwork.zoo.spec import BackboneSpec
@@ -31,7 +33,13 @@ class Extraction:
     records: Records
     """The usable pictures, in the order of the table's rows."""
     table: FeatureTable
-    sha256: list[str]
+    sha256: list[str] = field(default_factory=list)
+    likeness: list[bytes] = field(default_factory=list)
+    """Perceptual hashes, see `topwork.pictures.likeness`."""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """(width, height) of each usable picture."""
+    usable: list[bool] = field(default_factory=list)
+    """Of each picture asked for, whether it could be used."""
     broken: list[dict[str, str]] = field(default_factory=list)
     """path, reason, detail of each picture that could not be used."""
     mismatches: list[dict[str, str]] = field(default_factory=list)
@@ -55,20 +63,29 @@ class _Found:
     warning: str | None = None
 
 
-def store_key(spec: BackboneSpec, engine: Engine) -> str:
-    """The store's fingerprint: network, weights, preprocessing, decoder and precision."""
-    return hashlib.sha256(f"{spec.fingerprint} {engine.precision}".encode()).hexdigest()
+def store_key(spec: BackboneSpec, engine: Engine, mirrored: bool = False) -> str:
+    """The store's fingerprint: network, weights, preprocessing, decoder, hash, precision, mirrored or not."""
+    return hashlib.sha256(f"{spec.fingerprint} {engine.precision} {LIKENESS_VERSION} {mirrored}".encode()).hexdigest()
 
 
 def extract(
-    records: Records, spec: BackboneSpec, engine: Engine, store: Store | None = None, progress: Progress | None = None
+    records: Records,
+    spec: BackboneSpec,
+    engine: Engine,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    mirrored: bool = False,
 ) -> Extraction:
-    """Features of every usable picture of `records`, in order; a bad picture is a finding and stops nothing."""
+    """Features of every usable picture of `records`, in order; a bad picture is a finding and stops nothing.
+
+    With `mirrored`, of the mirror images; `store` must then be the one for mirror images.
+    """
     start = time.perf_counter()
     table = FeatureTable(spec.width)
-    result = Extraction(records, table, [])
-    keep: list[bool] = []
-    for record, found in zip(records, _ordered(records, spec, engine, store), strict=True):
+    result = Extraction(records, table)
+    keep = result.usable
+    work = partial(_work, spec=spec, engine=engine, store=store, mirrored=mirrored)
+    for record, found in zip(records, _ordered(records, engine, work), strict=True):
         keep.append(found.row is not None)
         if found.bad is not None:
             result.broken.append({"path": str(record.path), "reason": found.bad.reason.value, "detail": found.bad.detail})
@@ -77,6 +94,8 @@ def extract(
         if found.row is not None:
             table.append(found.row.features[None])
             result.sha256.append(found.row.sha256)
+            result.likeness.append(found.row.likeness)
+            result.sizes.append((found.row.width, found.row.height))
             if found.fresh:
                 result.computed += 1
                 if store is not None:
@@ -92,7 +111,7 @@ def extract(
     return result
 
 
-def _ordered(records: Records, spec: BackboneSpec, engine: Engine, store: Store | None) -> Iterator[_Found]:
+def _ordered(records: Records, engine: Engine, work: Callable[[tuple[Record, ...]], list[_Found]]) -> Iterator[_Found]:
     """What was found of each record, in order; at most a few chunks are under way."""
     rows = records.rows
     chunks = [rows[place : place + engine.batch] for place in range(0, len(rows), engine.batch)]
@@ -101,7 +120,7 @@ def _ordered(records: Records, spec: BackboneSpec, engine: Engine, store: Store 
     with ThreadPoolExecutor(workers) as pool:
         try:
             for chunk in chunks:
-                waiting.append(pool.submit(_work, chunk, spec, engine, store))
+                waiting.append(pool.submit(work, chunk))
                 if len(waiting) >= 4 * workers:
                     yield from waiting.popleft().result()
             while waiting:
@@ -111,7 +130,7 @@ def _ordered(records: Records, spec: BackboneSpec, engine: Engine, store: Store 
                 future.cancel()
 
 
-def _work(chunk: tuple[Record, ...], spec: BackboneSpec, engine: Engine, store: Store | None) -> list[_Found]:
+def _work(chunk: tuple[Record, ...], spec: BackboneSpec, engine: Engine, store: Store | None, mirrored: bool) -> list[_Found]:
     found: list[_Found | None] = []
     pixels, places, facts = [], [], []
     for record in chunk:
@@ -119,10 +138,11 @@ def _work(chunk: tuple[Record, ...], spec: BackboneSpec, engine: Engine, store: 
             data = read_bytes(record.path)
             known = store.get(hashlib.sha256(data).hexdigest()) if store is not None else None
             if known is not None and len(known.features) == spec.width:
-                found.append(_Found(known))
+                found.append(_Found(known, warning=mismatch(Path(record.path).name, data)))
                 continue
             picture = decode(data, Path(record.path).name, spec.geometry)
-            pixels.append(to_pixels(picture.image, spec.geometry))
+            seen = to_pixels(picture.image, spec.geometry)
+            pixels.append(np.ascontiguousarray(seen[:, ::-1]) if mirrored else seen)
             places.append(len(found))
             facts.append(picture)
             found.append(None)
@@ -130,7 +150,7 @@ def _work(chunk: tuple[Record, ...], spec: BackboneSpec, engine: Engine, store: 
             found.append(_Found(None, bad=bad))
     if pixels:
         features: Float32 = engine.infer(np.stack(pixels))
-        for place, picture, row in zip(places, facts, features, strict=True):
-            kept = Row(picture.sha256, picture.width, picture.height, bytes(16), row)
+        for place, seen, picture, row in zip(places, pixels, facts, features, strict=True):
+            kept = Row(picture.sha256, picture.width, picture.height, likeness(seen), row)
             found[place] = _Found(kept, fresh=True, warning=picture.warning)
     return [one for one in found if one is not None]

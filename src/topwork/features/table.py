@@ -94,6 +94,14 @@ class FeatureTable:
         if self._file is not None:
             self._file.close()
 
+    def subset(self, rows: NDArray[np.integer]) -> FeatureTable:
+        """A new table with the named rows, in the order asked for."""
+        out = FeatureTable(self._width)
+        step: int = max(1, BLOCK_BYTES // (self._width * 4))
+        for start in range(0, len(rows), step):
+            out.append(self.take(rows[start : start + step]))
+        return out
+
     def _whole(self) -> Float32:
         if len(self._parts) != 1:
             self._parts = [np.concatenate(self._parts) if self._parts else np.empty((0, self._width), np.float32)]

@@ -198,8 +198,9 @@ def decode(data: bytes, name: str = "", wanted: Geometry | None = None) -> Pictu
     """The picture in `data`, upright, as 8-bit RGB. `name` only serves the check of the file's ending.
 
     With `wanted`, a JPEG much larger than the network needs is decoded at 1/2, 1/4 or 1/8 of its size, never below twice
-    what `wanted` will keep. Conversions: 16-bit greys are scaled by 1/257, floating-point greys from [0, 1] (or their own
-    range, if wider); transparency is laid over white; of several frames the first counts. Raises BadPicture.
+    what `wanted` will keep. Conversions: 16-bit greys are scaled by 1/257, 16-bit colours give their high byte, floating-point
+    greys are scaled from [0, 1] (or their own range, if wider); transparency is laid over white; of several frames the first
+    counts. Raises BadPicture.
     """
     if not data:
         raise BadPicture(Reason.EMPTY, "0 bytes")
@@ -218,11 +219,15 @@ def decode(data: bytes, name: str = "", wanted: Geometry | None = None) -> Pictu
         raise
     except Exception as error:
         raise _translate(error, data, found) from error
-    suffix = os.path.splitext(name)[1].lower()
-    warning = None
-    if suffix and suffix not in _SUFFIXES[found]:
-        warning = f"the file is named {suffix} but holds a {found} picture; it is read as what it holds"
-    return Picture(image, width, height, hashlib.sha256(data).hexdigest(), warning)
+    return Picture(image, width, height, hashlib.sha256(data).hexdigest(), mismatch(name, data))
+
+
+def mismatch(name: str, data: bytes) -> str | None:
+    """In words, when a file's ending announces another format than its first bytes do; None when they agree."""
+    found, suffix = sniff(data[:16]), Path(name).suffix.lower()
+    if found is None or not suffix or suffix in _SUFFIXES[found]:
+        return None
+    return f"the file is named {suffix} but holds a {found} picture; it is read as what it holds"
 
 
 def to_pixels(image: Image.Image, geometry: Geometry) -> Pixels:
@@ -338,7 +343,7 @@ def _lean_jpeg(data: bytes) -> tuple[bytes, int]:
         raise BadPicture(Reason.BOMB, f"{scans} scans")
     if len(data) - at > 8192 and not any(data[-4096:]) and data.find(b"\xff\xd9", at) < 0:
         raise BadPicture(Reason.TRUNCATED, "the end of the file is zeros")
-    return head + data[at:], orientation
+    return b"".join((head, memoryview(data)[at:])), orientation
 
 
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
@@ -472,11 +477,10 @@ def _lean_tiff(data: bytes) -> tuple[bytes, int]:
         raise BadPicture(Reason.UNSUPPORTED, "TIFF packed with LZMA")
     width, height = (20, 8) if wide else (12, 2)
     table = b"".join(data[place : place + width] for place in kept.values())
-    lean = bytearray(data)
-    # No further page: the eight zeros after the last tag; the old table was at least as long, or nothing follows it.
+    # No further page: the zeros after the last tag. The new table is no longer than the old one, or nothing follows it.
     new = len(kept).to_bytes(height, order) + table + bytes(8 if wide else 4)
-    lean[at : at + len(new)] = new
-    return bytes(lean), numbers.get(274, 1)
+    whole = memoryview(data)
+    return b"".join((whole[:at], new, whole[at + len(new) :])), numbers.get(274, 1)
 
 
 def _tags(data: bytes) -> tuple[Literal["little", "big"], int, list[int], bool]:

@@ -263,11 +263,11 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[Path]:
     seen, waiting = set(), [folder]
     while waiting:
         here = waiting.pop()
-        real = os.path.realpath(here)
-        if real in seen:
-            continue
-        seen.add(real)
         try:
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
             folders, files = _entries(here)
         except OSError as error:
             notes.append(f"{here}: the folder cannot be read ({error.strerror}) and was left out")

@@ -1,0 +1,342 @@
+"""L2 multinomial logistic regression, many fits in one pass over the features.
+
+Cross-validation asks for the same fit with another fold left out, so all of them are solved together: one matrix
+product serves every fit, and a table too large for memory is read once an iteration, not once an iteration and fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.features.table import FeatureTable
+
+Float32 = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Columns = NDArray[np.int64]
+
+CACHE_BYTES = 192 * 2**20
+"""Standardised features up to this size are kept in memory; beyond, they are made anew from the table block by block."""
+
+PIVOT_ROWS = 4096
+"""Rows from which the main directions of the features are estimated."""
+
+RANK = 48
+"""Main directions that the preconditioner treats one by one."""
+
+
+def transformed(features: Float32, transform: str) -> Float32:
+    """A copy of features (N, D) after `transform`: "none", "sqrt" (signed square root) or "unit" (rows of length one)."""
+    if transform == "sqrt":
+        return np.copysign(np.sqrt(np.abs(features)), features)
+    if transform == "unit":
+        length = np.sqrt(np.einsum("nd,nd->n", features, features))[:, None]
+        return np.asarray(features / np.maximum(length, np.float32(1e-12)), np.float32)
+    return features.copy()
+
+
+@dataclass
+class Design:
+    """One view of a table as a head sees it: columns, transform, then mean 0 and deviation 1; a last column of ones."""
+
+    table: FeatureTable
+    columns: Columns
+    transform: str
+    mean: Float32
+    scale: Float32
+    """1 / standard deviation (D,), 0 where a column never changes."""
+    rows: NDArray[np.int64] | None = None
+    """Only these rows of the table, or all."""
+    _cache: Float32 | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D), the column of ones not counted."""
+        return len(self.table) if self.rows is None else len(self.rows), len(self.columns)
+
+    def standardise(self, features: Float32) -> Float32:
+        """Rows of the whole table (n, D_full) -> (n, D + 1)."""
+        part = transformed(features[:, self.columns], self.transform)
+        out = np.empty((len(part), len(self.columns) + 1), np.float32)
+        np.subtract(part, self.mean, out=out[:, :-1])
+        out[:, :-1] *= self.scale
+        out[:, -1] = 1
+        return out
+
+    def blocks(self) -> Iterator[tuple[int, Float32]]:
+        """(first row, standardised rows (n, D + 1)) from top to bottom."""
+        count, width = self.shape
+        if self._cache is None and count * (width + 1) * 4 <= CACHE_BYTES:
+            self._cache = np.empty((count, width + 1), np.float32)
+            for start, block in _raw_blocks(self.table, self.rows):
+                self._cache[start : start + len(block)] = self.standardise(block)
+        if self._cache is not None:
+            yield 0, self._cache
+            return
+        for start, block in _raw_blocks(self.table, self.rows):
+            yield start, self.standardise(block)
+
+
+def _raw_blocks(table: FeatureTable, rows: NDArray[np.int64] | None) -> Iterator[tuple[int, Float32]]:
+    if rows is None:
+        yield from table.blocks()
+        return
+    step = max(1, 16 * 2**20 // (table.shape[1] * 4))
+    for start in range(0, len(rows), step):
+        yield start, table.take(rows[start : start + step])
+
+
+def design(table: FeatureTable, columns: Columns, transform: str, rows: NDArray[np.int64] | None = None) -> Design:
+    """The view `columns` of a table, standardised by its own mean and deviation (two passes, float64 sums)."""
+    width = len(columns)
+    count = max(len(table) if rows is None else len(rows), 1)
+    total = np.zeros(width)
+    for _, block in _raw_blocks(table, rows):
+        total += transformed(block[:, columns], transform).sum(0, dtype=np.float64)
+    mean = (total / count).astype(np.float32)
+    square = np.zeros(width)
+    for _, block in _raw_blocks(table, rows):
+        part = transformed(block[:, columns], transform)
+        part -= mean
+        part *= part
+        square += part.sum(0, dtype=np.float64)
+    deviation = np.sqrt(square / count)
+    # A column that hardly moves beside its own size holds rounding, not news.
+    alive = deviation > 1e-5 * np.abs(mean) + 1e-9
+    scale = np.divide(1.0, deviation, out=np.zeros(width), where=alive)
+    return Design(table, columns, transform, mean, scale.astype(np.float32), rows)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit among those solved together."""
+
+    strength: float
+    """Weight of the L2 penalty, strength / 2 * |W|^2 beside the summed cross-entropy: 1 / C in scikit-learn."""
+    left_out: int = -1
+    """Fold whose pictures the fit must not see; -1: it sees all."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Main directions of a design: the sum of X'X along each, and the mean over what is left."""
+
+    basis: Float32
+    """(D, R), orthonormal."""
+    energy: NDArray[np.float64]
+    """(R,) eigenvalues of X'X."""
+    rest: float
+
+
+def main_directions(data: Design, rank: int = RANK, seed: int = 0) -> Directions:
+    """The leading eigenvectors of X'X by randomised subspace iteration (Halko 2011), from up to PIVOT_ROWS rows."""
+    count, width = data.shape
+    sample = _spread_rows(data, PIVOT_ROWS)
+    share = count / max(len(sample), 1)
+    rank = min(rank, width, len(sample))
+    basis = np.random.default_rng(seed).standard_normal((width, rank)).astype(np.float32)
+    for _ in range(2):
+        basis = _orthonormal(sample.T @ (sample @ basis))
+    image = sample @ basis
+    energy, turn = np.linalg.eigh((image.T @ image).astype(np.float64))
+    trace = float(np.einsum("nd,nd->", sample, sample, dtype=np.float64))
+    rest = max(trace - float(energy.sum()), 0.0) / max(width - len(energy), 1)
+    return Directions((basis @ turn.astype(np.float32)), np.maximum(energy, 0) * share, rest * share)
+
+
+def _orthonormal(columns: Float32) -> Float32:
+    """An orthonormal basis (D, R) of the span of columns (D, R'), R <= R', from their small Gram matrix."""
+    for _ in range(2):
+        energy, turn = np.linalg.eigh((columns.T @ columns).astype(np.float64))
+        kept = energy > 1e-10 * max(float(energy[-1]), 1e-30)
+        columns = columns @ (turn[:, kept] / np.sqrt(energy[kept])).astype(np.float32)
+    return columns
+
+
+def _spread_rows(data: Design, limit: int) -> Float32:
+    step = max(1, -(-data.shape[0] // limit))
+    parts = [block[(-start) % step :: step, :-1] for start, block in data.blocks()]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class Logistic:
+    """The fits `jobs` of labels (N,) on a design, solved together by preconditioned L-BFGS.
+
+    The preconditioner is the bound of the Hessian by X'X (Boehning 1992), exact along the main directions, and
+    scaled to the mean curvature of the answers so far.
+    """
+
+    def __init__(
+        self, data: Design, labels: Labels, folds: Labels, class_weights: Float32, directions: Directions | None = None
+    ) -> None:
+        self.data, self.labels, self.folds = data, labels, folds
+        self.class_weights = class_weights
+        """(K,), one each for equal classes."""
+        self.directions = directions or main_directions(data)
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.class_weights)
+
+    def start(self, jobs: list[Job]) -> Float32:
+        """Zero weights (D + 1, J, K)."""
+        return np.zeros((self.data.shape[1] + 1, len(jobs), self.classes), np.float32)
+
+    def solve(self, jobs: list[Job], weights: Float32, tolerance: float = 3e-3, limit: int = 100) -> Float32:
+        """Weights (D + 1, J, K), the last row the intercepts, from a first guess `weights` of the same shape.
+
+        A fit is done when its summed loss is within about `tolerance` x loss of the least possible.
+        """
+        weights = weights.copy()
+        going = np.arange(len(jobs))
+        state = _Descent(self, jobs, weights)
+        for _ in range(limit):
+            done = state.step(tolerance)
+            if done.any():
+                weights[:, going[done]] = state.weights[:, done]
+                going = going[~done]
+                state.keep(~done)
+                if not len(going):
+                    return weights
+        weights[:, going] = state.weights
+        return weights
+
+    def evaluate(self, jobs: list[Job], weights: Float32) -> tuple[NDArray[np.float64], Float32, NDArray[np.float64]]:
+        """(penalised loss (J,), its gradient (D + 1, J, K), summed curvature (J,)) in one pass over the features."""
+        width, count, classes = weights.shape
+        flat = weights.reshape(width, count * classes)
+        gradient = np.zeros_like(flat)
+        loss = np.zeros(count)
+        curvature = np.zeros(count)
+        left_out = np.array([job.left_out for job in jobs])
+        chunk = max(256, 2**22 // (count * classes * 4))
+        for start, block in self.data.blocks():
+            for first in range(0, len(block), chunk):
+                part = block[first : first + chunk]
+                here = slice(start + first, start + first + len(part))
+                truth = self.labels[here]
+                mask = (self.folds[here, None] != left_out) * self.class_weights[truth][:, None]
+                probs = (part @ flat).reshape(len(part), count, classes)
+                probs -= probs.max(2, keepdims=True)
+                mine = probs[np.arange(len(part)), :, truth]
+                np.exp(probs, out=probs)
+                total = probs.sum(2)
+                loss += ((np.log(total) - mine) * mask).sum(0, dtype=np.float64)
+                probs /= total[:, :, None]
+                curvature += ((1 - np.einsum("njk,njk->nj", probs, probs)) * mask).sum(0, dtype=np.float64)
+                probs[np.arange(len(part)), :, truth] -= 1
+                probs *= mask[:, :, None]
+                gradient += part.T @ probs.reshape(len(part), count * classes)
+        strengths = np.array([job.strength for job in jobs])
+        penalised = weights[:-1]
+        loss += 0.5 * strengths * np.einsum("djk,djk->j", penalised, penalised, dtype=np.float64)
+        gradient = np.asarray(gradient.reshape(weights.shape))
+        gradient[:-1] += penalised * strengths.astype(np.float32)[None, :, None]
+        return loss, gradient, curvature / max(self.classes - 1, 1)
+
+    def held_out(self, jobs: list[Job], weights: Float32, rows: slice | None = None) -> Float32:
+        """Logits (N, K) of every picture from the job that did not see it; 0 where all jobs did."""
+        out = np.zeros((self.data.shape[0], self.classes), np.float32)
+        for start, block in self.data.blocks():
+            fold = self.folds[start : start + len(block)]
+            for place, job in enumerate(jobs):
+                mine = np.flatnonzero(fold == job.left_out)
+                if len(mine):
+                    out[start + mine] = block[mine] @ weights[:, place]
+        return out
+
+
+class _Descent:
+    """L-BFGS (Liu and Nocedal 1989) on several fits at once, each with its own steps and its own history."""
+
+    def __init__(self, model: Logistic, jobs: list[Job], weights: Float32) -> None:
+        # Steps and changes remembered, fewer where each is large.
+        self.memory = int(np.clip(2**28 // (8 * max(weights.size, 1)), 3, 8))
+        self.model, self.jobs, self.weights = model, list(jobs), weights.copy()
+        self.loss, self.gradient, curvature = model.evaluate(self.jobs, self.weights)
+        seen = model.class_weights[model.labels].astype(np.float64)
+        self.size = np.array([seen[model.folds != job.left_out].sum() for job in self.jobs])
+        self.damping = np.maximum(curvature / np.maximum(self.size, 1e-9), 1e-4)
+        self.history: list[tuple[Float32, Float32, Float32]] = []
+
+    def keep(self, alive: NDArray[np.bool_]) -> None:
+        """Go on with these fits only."""
+        self.jobs = [job for job, stays in zip(self.jobs, alive, strict=True) if stays]
+        self.weights, self.gradient = self.weights[:, alive], self.gradient[:, alive]
+        self.loss, self.size, self.damping = self.loss[alive], self.size[alive], self.damping[alive]
+        self.history = [(step[:, alive], change[:, alive], rho[alive]) for step, change, rho in self.history]
+
+    def precondition(self, gradient: Float32) -> Float32:
+        strengths = np.array([job.strength for job in self.jobs])
+        known = self.model.directions
+        share = self.damping * self.size / max(self.model.data.shape[0], 1)
+        rest = (1 / (share * known.rest + strengths + 1e-12)).astype(np.float32)
+        along = (1 / (share * known.energy[:, None] + strengths + 1e-12)).astype(np.float32) - rest  # (R, J)
+        out = np.empty_like(gradient)
+        inner = gradient[:-1]
+        width, count, classes = inner.shape
+        shadow = (known.basis.T @ inner.reshape(width, count * classes)).reshape(-1, count, classes)
+        shadow *= along[:, :, None]
+        out[:-1] = (known.basis @ shadow.reshape(-1, count * classes)).reshape(width, count, classes)
+        out[:-1] += inner * rest[None, :, None]
+        out[-1] = gradient[-1] / (self.damping * self.size + 1e-12).astype(np.float32)[:, None]
+        return out
+
+    def direction(self) -> Float32:
+        """The quasi-Newton step (D + 1, J, K) by the two-loop recursion."""
+        q = self.gradient.copy()
+        alphas = []
+        for step, change, rho in reversed(self.history):
+            alpha = rho * _dot(step, q)
+            q -= change * alpha[None, :, None]
+            alphas.append(alpha)
+        q = self.precondition(q)
+        if self.history:
+            # The last change of the gradient tells how far off the preconditioner's scale is.
+            _, change, rho = self.history[-1]
+            size = rho * _dot(change, self.precondition(change))
+            scale = np.where(rho > 0, np.clip(1 / np.maximum(size, 1e-30), 0.05, 20), 1)
+            q *= scale.astype(np.float32)[None, :, None]
+        for (step, change, rho), alpha in zip(self.history, reversed(alphas), strict=True):
+            q += step * (alpha - rho * _dot(change, q))[None, :, None]
+        return -q
+
+    def step(self, tolerance: float) -> NDArray[np.bool_]:
+        """Move every fit once; True (J,) for those that had arrived."""
+        move = self.direction()
+        slope = _dot(self.gradient, move).astype(np.float64)
+        done = -0.5 * slope <= tolerance * self.loss + 1e-9 * self.size
+        if done.all():
+            return done
+        trial = np.where(done[None, :, None], self.weights, self.weights + move)
+        loss, gradient, _ = self.model.evaluate(self.jobs, trial)
+        length = np.ones(len(done))
+        for _ in range(12):
+            bad = np.flatnonzero(~done & ~(loss <= self.loss + 1e-4 * length * slope + 1e-6 * self.loss))
+            if not len(bad):
+                break
+            # The minimum of the parabola through both losses and the slope, within bounds; only these fits again.
+            bend = loss[bad] - self.loss[bad] - length[bad] * slope[bad]
+            shrink = np.clip(-0.5 * length[bad] * slope[bad] / np.maximum(bend, 1e-30), 0.1, 0.6)
+            length[bad] *= shrink
+            trial[:, bad] = self.weights[:, bad] + move[:, bad] * length[bad].astype(np.float32)[None, :, None]
+            loss[bad], gradient[:, bad], _ = self.model.evaluate([self.jobs[place] for place in bad], trial[:, bad])
+        else:
+            # Rounding leaves no way down: this is where it ends.
+            done[bad] = True
+            trial[:, bad], gradient[:, bad], loss[bad] = self.weights[:, bad], self.gradient[:, bad], self.loss[bad]
+        change, moved = gradient - self.gradient, trial - self.weights
+        curve = _dot(moved, change)
+        rho = np.where(curve > 1e-12, 1 / np.maximum(curve, 1e-12), 0).astype(np.float32)
+        self.history = [*self.history[-(self.memory - 1) :], (moved, change, rho)]
+        self.weights, self.gradient, self.loss = trial, gradient, loss
+        return done
+
+
+def _dot(left: Float32, right: Float32) -> Float32:
+    """Inner products (J,) of two (D + 1, J, K)."""
+    return np.asarray(np.einsum("djk,djk->j", left, right), np.float32)
