@@ -1,7 +1,55 @@
-"""Turn a folder of photos into an image classifier you can trust, in seconds, on a laptop, offline."""
+"""Turn a folder of photos into an image classifier you can trust, in seconds, on a laptop, offline.
+
+>>> import topwork
+>>> classifier = topwork.fit("photos/", test="more_photos/")
+>>> classifier.predict("img.jpg").labels
+>>> classifier.score("test/").accuracy
+>>> classifier.save("pets.topwork")
+>>> classifier = topwork.Classifier.load("pets.topwork")
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+_HOMES = {
+    "Classifier": "topwork.classifier",
+    "FitSettings": "topwork.fitting",
+    "Prediction": "topwork.answers",
+    "Predictions": "topwork.answers",
+    "Score": "topwork.answers",
+    "TopworkError": "topwork.errors",
+    "audit": "topwork.fitting",
+    "fit": "topwork.fitting",
+    "load_backbone": "topwork.zoo",
+}
+
+__all__ = [
+    "Classifier",
+    "FitSettings",
+    "Prediction",
+    "Predictions",
+    "Score",
+    "TopworkError",
+    "__version__",
+    "audit",
+    "fit",
+    "load_backbone",
+]
+
+if TYPE_CHECKING:
+    from topwork.answers import Prediction, Predictions, Score
+    from topwork.classifier import Classifier
+    from topwork.errors import TopworkError
+    from topwork.fitting import FitSettings, audit, fit
+    from topwork.zoo import load_backbone
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are looked up when first used, so that importing topwork costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'topwork' has no attribute {name!r}")

@@ -22,7 +22,7 @@ NEAR_COSINE = 0.75
 """Cosine of standardised features from which a pair that the hash proposes is a near-copy; different photos stay below 0.7."""
 
 COMMON_SHARE = 0.005
-"""Where more pictures than this share (and more than 5) are as near as that, as among tiles of open sea, features confirm nothing."""
+"""Where a larger share of all pictures (and more than 5) is that near, as among tiles of open sea, features confirm nothing."""
 
 _PROJECTED = 256
 SMALL_CLASS = 10

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from topwork.errors import TopworkError, WeightsError
+from topwork.errors import InputError, TopworkError, UnknownName, WeightsError
 from topwork.features import engines as e
-from topwork.pictures.decode import Pixels
+from topwork.pictures.decode import Geometry, Pixels
 from topwork.runtime import cache_folder, cores, make_folder, processor, publish_file, sha256_file, versions
-from topwork.zoo import identity
+from topwork.zoo import identity, save_state
 from topwork.zoo.spec import BackboneSpec
 
 COSINE_NEEDED = 0.999
@@ -28,96 +30,121 @@ class Chosen:
     engine: e.Engine
     spec: BackboneSpec
     reason: str
-    file: Path | None
-    """The engine's model file, or None for torch."""
+    parts: dict[str, Path]
+    """Files a bundle copies: the engine's model (none for torch) and backbone.safetensors."""
+
+
+Sample = Callable[[Geometry], list[Pixels]]
+"""Gives a few real pictures at a network's size."""
 
 
 def open_engine(
-    name: str, weights: str = "pretrained", engine: str = "auto", device: str = "auto", pictures: list[Pixels] | None = None
+    name: str, weights: str = "pretrained", engine: str = "auto", device: str = "auto", sample: Sample | None = None
 ) -> Chosen:
     """The engine for a backbone: from the cache folder when it was chosen before, else measured now.
 
-    pictures: real pixels (H, W, 3) to measure and check with; without them, noise is used.
+    sample: real pictures to measure and check with; without it, noise is used. Raises UnknownName, WeightsError,
+    MissingExtra, InputError.
     """
     if engine not in e.ENGINES:
-        raise TopworkError(f"{engine}: no such engine. Expected one of {', '.join(e.ENGINES)}.")
-    if engine == "torch" or device == "cuda":
-        from topwork.zoo import load_backbone
+        raise UnknownName("engine", engine, e.ENGINES)
+    if device not in ("auto", "cpu", "cuda"):
+        raise UnknownName("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and engine not in ("auto", "torch"):
+        raise InputError(f"--device cuda: only the engine torch runs there, not {engine}. Leave --engine out.")
+    if device == "cuda" and not e.cuda_available():
+        raise InputError("--device cuda: torch sees no CUDA device here. Use --device cpu.")
+    wanted = "torch" if device == "cuda" else engine
+    folder = make_folder(cache_folder() / "engines") / _key(name, weights, wanted)
+    remembered = _remembered(folder, device)
+    return remembered or _choose(folder, name, weights, wanted, device, sample)
 
-        backbone = load_backbone(name, weights)
-        if device == "cuda" and not e.cuda_available():
-            raise TopworkError("--device cuda: torch sees no CUDA device here. Use --device cpu.")
-        target = "cuda" if device == "cuda" else "cpu"
-        return Chosen(e.TorchEngine(backbone, target), backbone.spec, "asked for", None)
-    folder = make_folder(cache_folder() / "engines") / _key(name, weights, engine)
-    remembered = _remembered(folder)
-    return remembered or _choose(folder, name, weights, engine, pictures)
 
+def open_files(parts: dict[str, Path], engine: str, precision: str, spec: BackboneSpec, device: str = "cpu") -> e.Engine:
+    """The engine for files that were written before. Imports torch only for the engine torch."""
+    if engine == "openvino":
+        return e.OpenVinoEngine(parts["model.xml"], precision)
+    if engine == "onnxruntime":
+        return e.OnnxRuntimeEngine(parts["model.onnx"])
+    from topwork.zoo import load_backbone
 
-def open_file(file: Path, engine: str, precision: str, batch: int) -> e.Engine:
-    """The engine for a model file that was written before. Imports no torch."""
-    return e.OnnxRuntimeEngine(file) if engine == "onnxruntime" else e.OpenVinoEngine(file, precision, batch)
+    return e.TorchEngine(load_backbone(spec.id, str(parts["backbone.safetensors"])), "cuda" if device == "cuda" else "cpu")
 
 
 def _key(name: str, weights: str, engine: str) -> str:
     facts = {**identity(name, weights), **versions("openvino", "onnxruntime", "topwork"), "engine": engine}
-    facts |= {"processor": processor(), "cores": str(cores())}
+    facts |= {"processor": processor(), "cores": str(cores()), "format": "2"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _remembered(folder: Path) -> Chosen | None:
+def _remembered(folder: Path, device: str) -> Chosen | None:
     """What was chosen before; None when there is nothing, or when any byte of it changed."""
     try:
         facts: dict[str, Any] = json.loads((folder / "choice.json").read_text())
-        if any(sha256_file(folder / name) != sha for name, sha in facts["files"].items()):
+        parts = {name: folder / name for name in facts["files"]}
+        if any(sha256_file(parts[name]) != sha for name, sha in facts["files"].items()):
             return None
         spec = BackboneSpec.from_config(facts["spec"])
-        file = folder / facts["model"]
-        return Chosen(open_file(file, facts["engine"], facts["precision"], 1), spec, facts["reason"], file)
+        return Chosen(open_files(parts, facts["engine"], facts["precision"], spec, device), spec, facts["reason"], parts)
     except (OSError, ValueError, KeyError, TopworkError, RuntimeError):
         return None
 
 
-def _choose(folder: Path, name: str, weights: str, wanted: str, pictures: list[Pixels] | None) -> Chosen:
+def _choose(folder: Path, name: str, weights: str, wanted: str, device: str, sample: Sample | None) -> Chosen:
     from topwork.zoo import load_backbone
 
     backbone = load_backbone(name, weights)
     spec = backbone.spec
     make_folder(folder)
+    save_state(backbone, folder / "backbone.safetensors")
     size = spec.geometry.size
-    some = pictures or list(np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8))
-    reference = np.concatenate([e.TorchEngine(backbone).infer(np.stack(some[i : i + 8])) for i in range(0, len(some), 8)])
-    candidates: list[tuple[float, e.Engine, Path]] = []
-    said = []
+    some = sample(spec.geometry) if sample is not None else []
+    some = some or list(np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8))
+    torch_engine = e.TorchEngine(backbone, "cuda" if device == "cuda" else "cpu")
+    reference = _features(torch_engine, some)
+    candidates: list[tuple[e.Engine, list[str]]] = [(torch_engine, [])] if wanted in ("auto", "torch") else []
     if wanted in ("auto", "openvino"):
         e.convert_openvino(backbone, folder / "model.xml")
-        for precision in e.openvino_precisions():
-            candidates.append((0.0, e.OpenVinoEngine(folder / "model.xml", precision), folder / "model.xml"))
-    if wanted == "onnxruntime":
+        files = ["model.xml", "model.bin"]
+        candidates += [(e.OpenVinoEngine(folder / "model.xml", one), files) for one in e.openvino_precisions()]
+    if wanted == "onnxruntime" or (wanted == "auto" and e.usable("onnxruntime")):
         e.export_onnx(backbone, folder / "model.onnx")
-        candidates.append((0.0, e.OnnxRuntimeEngine(folder / "model.onnx"), folder / "model.onnx"))
-    passed = []
-    for _, engine, file in candidates:
-        found = np.concatenate([engine.infer(picture[None]) for picture in some])
-        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
-        cosine = float(((found * reference).sum(1) / np.maximum(lengths, 1e-12)).min())
+        candidates.append((e.OnnxRuntimeEngine(folder / "model.onnx"), ["model.onnx"]))
+    said: list[str] = []
+    passed: list[tuple[float, e.Engine, list[str]]] = []
+    for engine, files in candidates:
+        cosine, same = _agreement(_features(engine, some), reference)
         rate = e.measure(engine, some) if len(candidates) > 1 else 0.0
-        measured = f", {rate:.0f} pictures a second" if rate else ""
-        said.append(f"{engine.name} {engine.precision}: cosine with torch float32 {cosine:.5f}{measured}")
-        if cosine >= COSINE_NEEDED:
-            passed.append((rate, engine, file))
+        speed = f"{rate:.0f} pictures a second" if rate else "the one asked for"
+        said.append(f"{engine.name} {engine.precision}: {speed}, cosine with torch float32 {cosine:.5f}")
+        if cosine >= COSINE_NEEDED and same:
+            passed.append((rate, engine, files))
     if not passed:
         raise WeightsError(f"{name}: no engine gives torch's numbers ({'; '.join(said)}). Use --engine torch.")
-    _, best, file = max(passed, key=lambda one: one[0])
-    reason = f"{best.name} {best.precision} chosen; {'; '.join(said)}"
-    files = [file] + ([file.with_suffix(".bin")] if file.suffix == ".xml" else [])
+    _, best, files = max(passed, key=lambda one: one[0])
+    reason = f"{best.name} {best.precision}, measured here on {len(some)} pictures: {'; '.join(said)}"
+    names = [*files, "backbone.safetensors"]
     facts = {
         "engine": best.name,
         "precision": best.precision,
-        "model": file.name,
         "reason": reason,
         "spec": spec.to_config(),
-        "files": {one.name: sha256_file(one) for one in files},
+        "files": {one: sha256_file(folder / one) for one in names},
+        "measured": time.strftime("%Y-%m-%d"),
     }
     publish_file(folder / "choice.json", json.dumps(facts, indent=1).encode())
-    return Chosen(best, spec, reason, file)
+    return Chosen(best, spec, reason, {one: folder / one for one in names})
+
+
+def _features(engine: e.Engine, pictures: list[Pixels]) -> e.Float32:
+    step = engine.batch
+    return np.concatenate([engine.infer(np.stack(pictures[i : i + step])) for i in range(0, len(pictures), step)])
+
+
+def _agreement(found: e.Float32, reference: e.Float32) -> tuple[float, bool]:
+    """(least cosine of a row, whether each row is nearest to its own row of the reference, as far as those differ)."""
+    found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    reference = reference / np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)
+    table = found @ reference.T
+    own = np.diag(table)
+    return float(own.min()), bool((own >= table.max(1) - 1e-4).all())

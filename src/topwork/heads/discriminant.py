@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.heads.linear import Design
+from topwork.heads.designs import Design
 
 Float32 = NDArray[np.float32]
 Floats = NDArray[np.floating]
@@ -51,6 +51,8 @@ class Discriminant:
         typical feature.
         """
         seen = [fold for fold in self.names if fold != left_out]
+        if not seen:
+            return np.zeros((self.data.shape[1] + 1, len(self.sizes[left_out])), np.float32)
         sizes = np.sum([self.sizes[fold] for fold in seen], axis=0)
         means = np.sum([self.sums[fold] for fold in seen], axis=0) / np.maximum(sizes, 1)[:, None]
         solved = self._dual(means, left_out, strength) if self.dual else self._primal(means, sizes, seen, strength)
@@ -60,14 +62,17 @@ class Discriminant:
         intercept = prior - 0.5 * np.einsum("kd,dk->k", means, solved)
         return np.concatenate([solved, intercept[None]]).astype(np.float32)
 
-    def held_out(self, strength: float) -> Float32:
-        """Logits (N, K) of every picture from the fit without its fold."""
-        weights = {fold: self.solve(strength, fold) for fold in self.names}
-        out = np.zeros((len(self.labels), len(next(iter(self.sums.values())))), np.float32)
+    def all_weights(self, strength: float) -> Float32:
+        """Weights (D + 1, folds + 1, K): one fit without each fold, then the one of all."""
+        return np.stack([self.solve(strength, fold) for fold in [*self.names, -1]], axis=1)
+
+    def held_out(self, weights: Float32) -> Float32:
+        """Logits (N, K) of every picture from the fit without its fold, among those of `all_weights`."""
+        out = np.zeros((len(self.labels), weights.shape[2]), np.float32)
         for start, block in self.data.blocks():
-            for fold in self.names:
+            for place, fold in enumerate(self.names):
                 mine = np.flatnonzero(self.folds[start : start + len(block)] == fold)
-                out[start + mine] = block[mine] @ weights[fold]
+                out[start + mine] = block[mine] @ weights[:, place]
         return out
 
     def _primal(self, means: NDArray[np.float64], sizes: NDArray[np.float64], seen: list[int], strength: float) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.errors import BundleError
-from topwork.heads.linear import Design, transformed
+from topwork.heads.designs import Design, transformed
 from topwork.heads.metrics import softmax
 
 Float32 = NDArray[np.float32]

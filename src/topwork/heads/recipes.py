@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from topwork.features.table import FeatureTable
 from topwork.heads.calibrate import fit_temperature
+from topwork.heads.designs import Design, design
 from topwork.heads.discriminant import Discriminant
-from topwork.heads.linear import Design, Job, Logistic, design, main_directions
+from topwork.heads.linear import Job, Logistic, main_directions
 from topwork.heads.metrics import accuracy, confusion, log_loss
 
 Float32 = NDArray[np.float32]
@@ -29,7 +30,7 @@ class Trial:
     kind: str
     """"logistic", "discriminant", or "blend": the sum of both, each divided by its own temperature."""
     strength: float
-    """L2 strength of the logistic part (1 / C of scikit-learn), 0 where there is none."""
+    """L2 strength of the logistic part, or of the logistic partner of a discriminant: 1 / C of scikit-learn."""
     ridge: float
     """Ridge of the discriminant part, 0 where there is none."""
     balanced: bool
@@ -55,8 +56,8 @@ class Fit:
     """(n, K) out of fold."""
     weights: Float32
     """(D + 1, K) from all the pictures of the trial, on standardised features."""
-    starts: Float32 | None = None
-    """(D + 1, J, K) of the logistic part, one fit a fold and then, unless on a sample, the one of all."""
+    starts: Float32
+    """(D + 1, J, K) where logistic fits may start: one a fold and then, unless on a sample, the one of all."""
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -122,7 +123,7 @@ class LogisticPath:
         if self.ground.rows is not None:
             jobs = jobs[:-1]  # what is only tried on a sample ends in no head
         if start is None and self.found:
-            near = min(self.found, key=lambda other: (abs(np.log(other / strength)), -other))
+            near = min(self.found, key=lambda other: (abs(np.log10(other / strength)), -other))
             start = self.found[near].starts
         starts = self.model.solve(jobs, self.model.start(jobs) if start is None else start)
         logits = self.model.held_out([job for job in jobs if job.left_out >= 0], starts)
@@ -160,19 +161,26 @@ def class_weights(labels: Labels, classes: int, balanced: bool) -> Float32:
     return (len(labels) / (present * np.maximum(sizes, 1))).astype(np.float32)
 
 
-def try_discriminant(ground: Ground, blank: Trial, data: Design, ridges: Iterable[float]) -> Fit:
-    """The best discriminant of a view, walking along the ridges while it gets better."""
+def try_discriminant(ground: Ground, partner: Fit, ridges: Iterable[float]) -> Fit:
+    """The best discriminant of the view of a logistic fit, walking along the ridges while it gets better.
+
+    Its `starts` are its own weights at their temperature: where logistic fits may begin.
+    """
+    data, blank = partner.data, replace(partner.trial, kind="discriminant")
     model = Discriminant(data, ground.some_labels, ground.some_folds, ground.classes, blank.balanced)
     best: Fit | None = None
     for ridge in ridges:
         began = time.perf_counter()
-        logits = model.held_out(ridge)
-        trial = ground.note(replace(blank, kind="discriminant", strength=0.0, ridge=ridge), logits, began)
+        weights = model.all_weights(ridge)
+        logits = model.held_out(weights)
+        trial = ground.note(replace(blank, ridge=ridge), logits, began)
         if best is not None and trial.log_loss >= best.trial.log_loss:
             break
-        best = Fit(trial, data, logits, np.zeros((0, 0), np.float32))
+        starts = weights / np.float32(fit_temperature(logits, ground.some_labels))
+        # From a sample nothing ends in a head, and logistic fits are not made for all of it either.
+        best = Fit(trial, data, logits, weights[:, -1], starts if ground.rows is None else starts[:, :-1])
     assert best is not None  # noqa: S101 - there is always one ridge
-    return replace(best, weights=model.solve(best.trial.ridge))
+    return best
 
 
 def blend(ground: Ground, first: Fit, second: Fit) -> Fit:
@@ -184,13 +192,3 @@ def blend(ground: Ground, first: Fit, second: Fit) -> Fit:
     trial = replace(first.trial, kind="blend", ridge=second.trial.ridge)
     weights = shares[0] * first.weights + shares[1] * second.weights
     return Fit(ground.note(trial, logits, began), first.data, logits, weights, first.starts)
-
-
-def carried(old: Design, new: Design, weights: Float32) -> Float32:
-    """Weights (D + 1, J, K) on the standardised features of `old`, told in those of `new`."""
-    raw = weights[:-1] * old.scale[:, None, None]
-    inverse = np.divide(1.0, new.scale, out=np.zeros_like(new.scale), where=new.scale > 0)
-    out = np.empty_like(weights)
-    out[:-1] = raw * inverse[:, None, None]
-    out[-1] = weights[-1] + np.einsum("d,djk->jk", new.mean - old.mean, raw)
-    return out

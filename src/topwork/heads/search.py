@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topwork.features.table import FeatureTable
 from topwork.heads.calibrate import Calibration, calibrate
+from topwork.heads.designs import CACHE_BYTES
 from topwork.heads.head import Head, folded
-from topwork.heads.linear import CACHE_BYTES
-from topwork.heads.recipes import Fit, Ground, LogisticPath, Trial, blend, carried, try_discriminant
+from topwork.heads.recipes import Fit, Ground, LogisticPath, Trial, blend, try_discriminant
 from topwork.pictures.splits import grouped_folds
 
 Float32 = NDArray[np.float32]
@@ -36,11 +37,15 @@ class HeadSettings:
     ridges: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     """Ridges of the linear discriminant, in the order tried while it gets better."""
     kinds: tuple[str, ...] = ("logistic", "discriminant", "blend")
-    """Kinds of head to try: logistic always, discriminant, blend (both)."""
-    transforms: tuple[str, ...] = ("sqrt",)
-    """Transforms of the features to try: none, sqrt (signed square root)."""
+    """Kinds of head to try: logistic, discriminant, blend (the sum of both)."""
+    transforms: tuple[str, ...] = ("sqrt", "none")
+    """Transforms of the features: the first chooses the view; the others are tried on it. none, sqrt (signed root)."""
+    transform_error: float = 0.01
+    """Held-out error above which other transforms than the first are tried."""
+    screen_pictures: int = 4_000
+    """Pictures to choose on; of larger sets a stratified sample, one a group."""
     screen_cells: int = 120_000
-    """Pictures x classes to choose on; of larger sets a stratified sample of whole groups."""
+    """Pictures x classes to choose on, but at least 10 pictures a class."""
     mirror_error: float = 0.015
     """Held-out error above which averaging with mirror images is tried."""
     balance_ratio: float = 3.0
@@ -92,12 +97,15 @@ def search(
     reasons: dict[str, str] = {}
 
     best = _choose_view(ground, settings)
-    _explain(ground.trials, best.trial, settings, reasons, warnings)
+    best = _try_transforms(ground, best, settings, reasons)
     best = _try_mirrored(ground, best, mirrored, settings, reasons)
     best = _try_balanced(ground, best, settings, reasons)
+    _explain(ground.trials, best.trial, settings, reasons, warnings)
     if rows is not None:
         whole = Ground(ground.tables, labels, folds, len(classes), columns, settings.seed)
-        best = _again(whole, best)
+        best = _on_all(whole, best, len(labels) / len(np.unique(groups)), settings)
+        ground.trials += whole.trials
+        reasons["kind"] += f"; on all {len(labels)} pictures {best.trial.kind} ({best.trial.log_loss:.3f})"
 
     calibration = calibrate(best.logits, labels, folds)
     reasons["calibration"] = calibration.reason
@@ -126,27 +134,29 @@ def _deal(labels: Labels, groups: Labels, classes: list[str], settings: HeadSett
 def _sample(
     labels: Labels, groups: Labels, classes: int, table: FeatureTable, settings: HeadSettings
 ) -> NDArray[np.int64] | None:
-    """Rows (sorted) of a stratified sample of whole groups, small enough to try many recipes on; None: all."""
-    limit = min(settings.screen_cells // classes, CACHE_BYTES // (4 * table.shape[1]))
-    parts = -(-len(labels) // max(limit, 10 * classes))
-    if parts < 2:
+    """Rows (sorted) of a stratified sample, one picture a group, small enough to try many recipes on; None: all."""
+    limit = max(min(settings.screen_cells // classes, settings.screen_pictures), 10 * classes)
+    limit = max(min(limit, CACHE_BYTES // (4 * table.shape[1])), 1)
+    if len(labels) <= limit:
         return None
-    return np.flatnonzero(grouped_folds(labels, groups, parts, settings.seed + 1) == 0)
+    drawn = np.random.default_rng(settings.seed).permutation(len(labels))
+    rows = np.sort(drawn[np.unique(groups[drawn], return_index=True)[1]])
+    parts = -(-len(rows) // limit)
+    return rows[grouped_folds(labels[rows], rows, parts, settings.seed + 1) == 0] if parts > 1 else rows
 
 
 def _choose_view(ground: Ground, settings: HeadSettings) -> Fit:
-    """The best fit over views, transforms and kinds: one strength tells the views apart, the best view gets the rest."""
+    """The best fit over views and kinds: one strength tells the views apart, the best view gets the rest."""
     grid = sorted(settings.strengths)
     first = int(np.argmin(np.abs(np.log(np.array(grid) / settings.first_strength))))
     best: Fit | None = None
     path: LogisticPath | None = None
-    for transform in settings.transforms:
-        for view in ground.columns:
-            blank = Trial(view, False, transform, "logistic", 0.0, 0.0, False)
-            here = LogisticPath(ground, blank, ground.design(view, False, transform))
-            there = here.visit(grid[first])
-            if best is None or there.rank < best.rank:
-                best, path = there, here
+    for view in ground.columns:
+        blank = Trial(view, False, settings.transforms[0], "logistic", 0.0, 0.0, False)
+        here = LogisticPath(ground, blank, ground.design(view, False, blank.transform))
+        there = here.visit(grid[first])
+        if best is None or there.rank < best.rank:
+            best, path = there, here
     assert best is not None and path is not None  # noqa: S101 - there is always one view
     logistic = path.descend(grid, first)
     return _with_partners(ground, logistic, settings.ridges, settings.kinds)
@@ -154,40 +164,63 @@ def _choose_view(ground: Ground, settings: HeadSettings) -> Fit:
 
 def _with_partners(ground: Ground, logistic: Fit, ridges: tuple[float, ...], kinds: tuple[str, ...]) -> Fit:
     """The best of a logistic fit, the discriminant of the same view, and their blend."""
-    fits = [logistic]
-    if "discriminant" in kinds or "blend" in kinds:
-        other = try_discriminant(ground, logistic.trial, logistic.data, ridges)
-        fits += [other] if "discriminant" in kinds else []
-        fits += [blend(ground, logistic, other)] if "blend" in kinds else []
-    return min(fits, key=_rank)
+    if kinds == ("logistic",):
+        return logistic
+    return _best_kind(ground, logistic, try_discriminant(ground, logistic, ridges), kinds)
+
+
+def _best_kind(ground: Ground, logistic: Fit, discriminant: Fit, kinds: tuple[str, ...]) -> Fit:
+    fits = {"logistic": logistic, "discriminant": discriminant}
+    if "blend" in kinds:
+        fits["blend"] = blend(ground, logistic, discriminant)
+    # Two heads err differently, so their blend is the better bet where held-out pictures cannot tell.
+    return min((fits[kind] for kind in kinds), key=lambda fit: fit.rank[0] * (0.98 if fit.trial.kind == "blend" else 1.0))
 
 
 def _rank(fit: Fit) -> tuple[float, float]:
     return fit.rank
 
 
-def _again(ground: Ground, best: Fit, **change: bool) -> Fit:
-    """The recipe of a fit once more, with one thing changed or on another ground."""
-    blank = replace(best.trial, **change)  # type: ignore[arg-type]
+def _again(ground: Ground, best: Fit, settings: HeadSettings, **change: Any) -> Fit:
+    """The recipe of a fit with one thing changed; the kind is chosen anew."""
+    blank = replace(best.trial, **change)
     data = ground.design(blank.view, blank.mirrored, blank.transform)
-    if blank.kind == "discriminant":
-        return try_discriminant(ground, blank, data, (blank.ridge,))
-    path = LogisticPath(ground, blank, data)
-    assert best.starts is not None  # noqa: S101 - a fit with a logistic part has them
-    starts = carried(best.data, data, best.starts)
-    if ground.rows is None and starts.shape[1] == len(np.unique(ground.folds)):
-        # From a sample: each fold goes on from its own fit, which never saw the fold; the head from their mean.
-        starts = np.concatenate([starts, starts.mean(1, keepdims=True)], axis=1)
-    logistic = path.visit(blank.strength, starts)
-    if blank.kind == "logistic":
-        return logistic
-    return blend(ground, logistic, try_discriminant(ground, blank, data, (blank.ridge,)))
+    logistic = LogisticPath(ground, blank, data).visit(blank.strength, best.starts)
+    return _with_partners(ground, logistic, (blank.ridge,) if blank.ridge else settings.ridges, settings.kinds)
+
+
+def _try_transforms(ground: Ground, best: Fit, settings: HeadSettings, reasons: dict[str, str]) -> Fit:
+    error, others = round(1 - best.trial.accuracy, 4), settings.transforms[1:]
+    if not others or error <= settings.transform_error:
+        why = f"{error:.1%} held-out error leaves little to gain from another" if others else "the only one to try"
+        reasons["transform"] = f"{best.trial.transform}: {why}"
+        return best
+    fits = [best, *(_again(ground, best, settings, transform=other) for other in others)]
+    best = min(fits, key=_rank)
+    losses = ", ".join(f"{fit.trial.transform} {fit.trial.log_loss:.3f}" for fit in fits)
+    reasons["transform"] = f"{best.trial.transform}: least held-out log loss ({losses})"
+    return best
+
+
+def _on_all(ground: Ground, best: Fit, copies: float, settings: HeadSettings) -> Fit:
+    """The recipe of a fit on a sample, on all pictures; the kind is chosen anew.
+
+    `copies`: pictures a group. The loss is a sum, so copies of a picture call for as much more strength.
+    The logistic fits start from the discriminants, each from the one that left out the same fold.
+    """
+    trial = replace(best.trial, strength=best.trial.strength * copies)
+    data = ground.design(trial.view, trial.mirrored, trial.transform)
+    path = LogisticPath(ground, trial, data)
+    if settings.kinds == ("logistic",):
+        return path.visit(trial.strength)
+    discriminant = try_discriminant(ground, replace(best, data=data), settings.ridges)
+    return _best_kind(ground, path.visit(trial.strength, discriminant.starts), discriminant, settings.kinds)
 
 
 def _try_mirrored(
     ground: Ground, best: Fit, mirrored: Callable[[], FeatureTable] | None, settings: HeadSettings, reasons: dict[str, str]
 ) -> Fit:
-    error = 1 - best.trial.accuracy
+    error = round(1 - best.trial.accuracy, 4)
     if mirrored is None:
         reasons["mirrored"] = "no: mirror images were not offered"
         return best
@@ -195,7 +228,7 @@ def _try_mirrored(
         reasons["mirrored"] = f"no: {error:.1%} held-out error leaves little to gain from a second pass over the pictures"
         return best
     ground.tables[True] = mirrored()
-    there = _again(ground, best, mirrored=True)
+    there = _again(ground, best, settings, mirrored=True)
     better = there.rank < best.rank
     reasons["mirrored"] = (
         f"{'yes' if better else 'no'}: held-out log loss {there.trial.log_loss:.3f} averaged with mirror images, "
@@ -210,7 +243,7 @@ def _try_balanced(ground: Ground, best: Fit, settings: HeadSettings, reasons: di
     if ratio < settings.balance_ratio:
         reasons["class_weights"] = f"none: the largest class has {ratio:.1f} times the pictures of the smallest"
         return best
-    there = _again(ground, best, balanced=True)
+    there = _again(ground, best, settings, balanced=True)
     gain = there.trial.mean_recall - best.trial.mean_recall
     loss = best.trial.accuracy - there.trial.accuracy
     better = gain > max(loss, 0) + 0.001
@@ -223,30 +256,30 @@ def _try_balanced(ground: Ground, best: Fit, settings: HeadSettings, reasons: di
 
 
 def _explain(trials: list[Trial], best: Trial, settings: HeadSettings, reasons: dict[str, str], warnings: list[str]) -> None:
-    """Reasons for what `_choose_view` chose."""
+    """Reasons for view, kind and strength, from the trials so far."""
 
-    def losses(names: dict[str, list[Trial]]) -> str:
-        return ", ".join(f"{name} {min(trial.log_loss for trial in some):.3f}" for name, some in names.items())
-
-    def grouped(key: Callable[[Trial], str]) -> dict[str, list[Trial]]:
-        names: dict[str, list[Trial]] = {}
-        for trial in trials:
-            names.setdefault(key(trial), []).append(trial)
-        return names
+    def least(some: list[Trial], name: str) -> str:
+        losses: dict[str, float] = {}
+        for trial in some:
+            losses[getattr(trial, name)] = min(trial.log_loss, losses.get(getattr(trial, name), np.inf))
+        return ", ".join(f"{key} {loss:.3f}" for key, loss in losses.items())
 
     logistic = [trial for trial in trials if trial.kind == "logistic"]
-    by_view = {name: [t for t in some if t in logistic] for name, some in grouped(lambda t: t.view).items()}
-    reasons["view"] = f"{best.view}: least held-out log loss on {best.pictures} pictures ({losses(by_view)})"
-    reasons["transform"] = f"{best.transform}: least held-out log loss ({losses(grouped(lambda t: t.transform))})"
-    reasons["kind"] = f"{best.kind}: least held-out log loss ({losses(grouped(lambda t: t.kind))})"
-    tried = sorted({t.strength for t in logistic if t.view == best.view and t.transform == best.transform})
-    reasons["strength"] = (
-        f"{best.strength:.3g}: least held-out log loss of {', '.join(f'{one:.3g}' for one in tried)}"
-        if best.strength
-        else f"ridge {best.ridge:.3g}: least held-out log loss of the ridges tried"
-    )
+    views = [trial for trial in logistic if trial.transform == settings.transforms[0] and not trial.mirrored]
+    same = ("view", "mirrored", "transform", "balanced")
+    kinds = [trial for trial in trials if all(getattr(trial, name) == getattr(best, name) for name in same)]
+    reasons["view"] = f"{best.view}: least held-out log loss on {best.pictures} pictures ({least(views, 'view')})"
+    reasons["kind"] = f"{best.kind}: least held-out log loss ({least(kinds, 'kind')}; a blend wins within 2 %)"
+    parts = []
+    if best.kind != "discriminant":
+        tried = sorted({trial.strength for trial in logistic if trial.view == best.view})
+        parts.append(f"L2 {best.strength:.3g}: least held-out log loss of {', '.join(f'{one:.3g}' for one in tried)}")
+    if best.kind != "logistic":
+        ridges = sorted({trial.ridge for trial in trials if trial.kind == "discriminant"})
+        parts.append(f"ridge {best.ridge:.3g}: least held-out log loss of {', '.join(f'{one:.3g}' for one in ridges)}")
+    reasons["strength"] = "; ".join(parts)
     ends = (min(settings.strengths), max(settings.strengths))
-    if best.strength in ends and len(settings.strengths) > 1:
+    if best.kind != "discriminant" and best.strength in ends and len(settings.strengths) > 1:
         warnings.append(
             f"the best L2 strength, {best.strength:.3g}, is the end of the range tried, {ends[0]:.3g} to {ends[1]:.3g}"
         )

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from topwork.errors import BundleError
 from topwork.features.table import FeatureTable
+from topwork.heads.designs import transformed
 from topwork.heads.head import Head, entry, tensor
-from topwork.heads.linear import transformed
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int64]

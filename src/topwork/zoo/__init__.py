@@ -33,6 +33,13 @@ def load_backbone(name: str = DEFAULT_BACKBONE, weights: str = "pretrained") -> 
     return from_timm.build(architecture, name, weights if weights in ("pretrained", "random") else Path(weights))
 
 
+def save_state(backbone: Backbone, file: Path) -> None:
+    """Write the backbone's tensors as safetensors."""
+    from safetensors.torch import save_model
+
+    save_model(backbone.network, str(file))
+
+
 def resolve(name: str) -> str:
     """timm's name of the backbone `name`. Raises UnknownName."""
     if name in ALIASES:
