@@ -91,7 +91,9 @@ def race(contenders: Sequence[Contender], rounds: int, offset: int = 0) -> Race:
 
 def run_once(contender: Contender, number: int = 0) -> Run:
     """One timed run. Raises ContenderFailed."""
-    environment = {**os.environ, **contender.environment}
+    # The user's own TOPWORK_* settings would be topwork's flags: only what the benchmark sets may count.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOPWORK_")}
+    environment |= contender.environment
     if contender.prepare is not None:
         environment |= contender.prepare()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

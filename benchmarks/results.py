@@ -107,7 +107,7 @@ def to_markdown(part: Part, has_bf16: bool) -> str:
     if part.checks:
         lines += ["| what | value | spread | target | |", "|---|---|---|---|---|"]
         for check in part.checks:
-            unit = "x" if check.unit == "x" else f" {check.unit}"
+            unit = check.unit if check.unit in ("", "x") else f" {check.unit}"
             target = "" if check.target is None else f"{check.sense} {number(check.target)}{unit}"
             row = (check.name, f"**{number(check.counted)}{unit}**", spread(check.values), target, _verdict(check, has_bf16))
             lines.append(f"| {' | '.join(row)} |")

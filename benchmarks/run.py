@@ -88,7 +88,7 @@ def _markdown(document: dict[str, Any], done: list[results.Part]) -> str:
         "",
         *(quick if document["quick"] else []),
         machine.to_markdown(document["machine"]),
-        f"Made by `{document['command']}`: every contender in its own process, in turn, {document['repeats']} rounds. "
+        f"Made by `{document['command']}`: every contender in its own process, in turn, rounds: {document['repeats']}. "
         "Value: the ratio of the medians; spread: smallest and largest, of ratios within one round.",
         "",
     ]

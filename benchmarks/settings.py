@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from contest import Contender, Run, run_once, say, topwork_command
+from contest import Contender, ContenderFailed, Run, run_once, say, topwork_command
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -69,7 +69,7 @@ def cache_with_engine(settings: Settings) -> Path:
         from photos import subset
 
         other = subset(settings.data / "eurosat" / "train", settings.new("tiles"), per_class=6)
-        warm_up(settings, cache, "fit", other, "-o", settings.new("tiles.topwork"), "--json")
+        warm_up(cache, "fit", other, "-o", settings.new("tiles.topwork"), "--json")
     return cache
 
 
@@ -77,7 +77,7 @@ def cats_and_dogs(settings: Settings) -> Path:
     """The bundle of a classifier of cats and dogs, fitted once. Raises ContenderFailed."""
     bundle = settings.work / "cats-and-dogs.topwork"
     if not bundle.exists():
-        warm_up(settings, cache_with_engine(settings), "fit", train_folder(settings), "-o", bundle, "--json")
+        warm_up(cache_with_engine(settings), "fit", train_folder(settings), "-o", bundle, "--json")
     return bundle
 
 
@@ -101,10 +101,19 @@ def _cats_vs_dogs(settings: Settings, split: str, quick_per_class: int) -> Path:
     return few if few.exists() else subset(whole, few, quick_per_class)
 
 
-def warm_up(settings: Settings, cache: Path, *arguments: str | Path) -> Run:
+def warm_up(cache: Path, *arguments: str | Path) -> Run:
     """Run topwork once with `cache`, outside any race. Raises ContenderFailed."""
-    say(f"  getting ready: topwork {arguments[0]} ...", end="")
-    command = topwork_command(*arguments)
-    run = run_once(Contender(f"topwork {arguments[0]} (getting ready)", command, {"TOPWORK_CACHE": str(cache)}))
+    name = f"topwork {arguments[0]}"
+    return get_ready(Contender(name, topwork_command(*arguments), {"TOPWORK_CACHE": str(cache)}))
+
+
+def get_ready(contender: Contender) -> Run:
+    """One run of something that a race needs first. Raises ContenderFailed, and tells it at once."""
+    say(f"  getting ready: {contender.name} ...", end="")
+    try:
+        run = run_once(contender)
+    except ContenderFailed as error:
+        say(f" FAILED\n{error}")
+        raise
     say(f" {run.seconds:.2f} s")
     return run

@@ -88,7 +88,7 @@ def _measure_match(settings: Settings, match: _Match, part: Part) -> None:
         "-o",
         settings.new(f"{match.name}.npz"),
         "--json",
-        "--no-cache",
+        "--no-store",
     )
     contenders = [
         Contender(f"{name}, {match.name}", settings.peer(script, folder, *flags))
@@ -96,7 +96,7 @@ def _measure_match(settings: Settings, match: _Match, part: Part) -> None:
     ]
     peers = [contender.name for contender in contenders]
     try:
-        first = warm_up(settings, cache, *embed)
+        first = warm_up(cache, *embed)
     except ContenderFailed as error:
         part.failures[own] = str(error)
     else:

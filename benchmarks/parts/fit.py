@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from contest import Contender, ContenderFailed, Race, Run, race, say, topwork_command
+from contest import Contender, ContenderFailed, Race, Run, race, topwork_command
 from photos import cats_and_dogs_of_pets, count, mislabelled, read_all, with_added
 from results import Part
 from settings import Settings, cache_with_engine, copied_cache, fresh_cache, test_folder, train_folder, warm_up
@@ -31,7 +31,6 @@ def measure(settings: Settings) -> Part:
         contenders = [*_own(settings, train, test), *contenders]
     except ContenderFailed as error:
         part.failures["topwork fit"] = str(error)
-        say(f" FAILED\n{error}")
     done = race(contenders, settings.repeats)
     part.failures |= done.failures
     note = f"{count(train)} to fit, {count(test)} to score"
@@ -57,7 +56,7 @@ def _own(settings: Settings, train: Path, test: Path) -> list[Contender]:
     added = with_added(train, settings.new("added"), cats_and_dogs_of_pets(settings.data / "pets37" / "train", each=25))
     with_engine = copied_cache(settings, cache_with_engine(settings))
     store = Path(with_engine()["TOPWORK_CACHE"])
-    warm_up(settings, store, *_fit(settings, wrong, test))
+    warm_up(store, *_fit(settings, wrong, test))
     command = topwork_command(*_fit(settings, train, test))
     return [
         Contender(FIRST, command, prepare=partial(fresh_cache, settings)),
@@ -68,7 +67,7 @@ def _own(settings: Settings, train: Path, test: Path) -> list[Contender]:
 
 
 def _fit(settings: Settings, train: Path, test: Path) -> tuple[str | Path, ...]:
-    return "fit", train, "--test", test, "-o", settings.new("fit.topwork"), "--force", "--json"
+    return "fit", train, "--test", test, "-o", settings.new("fit.topwork"), "--json"
 
 
 def _compare(part: Part, done: Race) -> None:

@@ -20,7 +20,7 @@ def measure(settings: Settings) -> Part:
     folders = {count: repeated(train_folder(settings), settings.new(f"photos-{count}"), count) for count in sizes}
 
     def fit(count: int) -> list[str]:
-        return topwork_command("fit", folders[count], "-o", settings.new("fit.topwork"), "--force", "--json")
+        return topwork_command("fit", folders[count], "-o", settings.new("fit.topwork"), "--json")
 
     contenders = [Contender(first, fit(small), prepare=partial(fresh_cache, settings))]
     contenders += [Contender(name, fit(count), prepare=engine) for count, name in sizes.items()]

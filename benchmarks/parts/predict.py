@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contest import Contender, ContenderFailed, Run, race, run_once, say, topwork_command
+from contest import Contender, ContenderFailed, Run, race, topwork_command
 from photos import class_pictures, subset
 from results import Part
-from settings import Settings, cache_with_engine, cats_and_dogs, test_folder, train_folder
+from settings import Settings, cache_with_engine, cats_and_dogs, get_ready, test_folder, train_folder
 
 OWN = "topwork predict"
 HELP = "topwork --help"
@@ -54,10 +54,7 @@ def _fastai_learner(settings: Settings) -> str:
     subset(train_folder(settings), folder / "train", per_class=40)
     subset(test_folder(settings), folder / "test", per_class=4)
     file = settings.new("learner.pkl")
-    say("  getting ready: fastai learner ...", end="")
-    command = settings.peer("fastai_fit.py", folder, "--export", file)
-    run = run_once(Contender(f"{FASTAI} (getting ready)", command))
-    say(f" {run.seconds:.2f} s")
+    get_ready(Contender("fastai learner", settings.peer("fastai_fit.py", folder, "--export", file)))
     return str(file)
 
 

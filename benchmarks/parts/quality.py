@@ -34,7 +34,7 @@ def measure(settings: Settings) -> Part:
             train = subset(train, settings.new(one.name), per_class=10)
             test = subset(test, settings.new(one.name), per_class=4)
         bundle = settings.new(f"{one.name}.topwork")
-        command = topwork_command("fit", train, "--test", test, "-o", bundle, "--force", "--json")
+        command = topwork_command("fit", train, "--test", test, "-o", bundle, "--json")
         contenders.append(Contender(one.name, command, prepare=partial(fresh_cache, settings)))
     done = race(contenders, rounds=1)
     part.failures |= done.failures

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contest import Contender, ContenderFailed, race, run_once, topwork_command
+from contest import Contender, ContenderFailed, race, topwork_command
 from photos import objects
 from results import Part, auroc, wilson
-from settings import Settings, cache_with_engine, cats_and_dogs, test_folder
+from settings import Settings, cache_with_engine, cats_and_dogs, get_ready, test_folder
 
 KNOWN = "cats and dogs (test)"
 TARGET = 0.95
@@ -65,5 +65,5 @@ def _answered(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def _digits(settings: Settings) -> Path:
     """scikit-learn's handwritten digits as PNG files. Raises ContenderFailed."""
     folder = settings.new("digits")
-    run_once(Contender("digits", settings.own("write_digits.py", folder, "40" if settings.quick else "600")))
+    get_ready(Contender("digits", settings.own("write_digits.py", folder, "40" if settings.quick else "600")))
     return folder

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
+import stat
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.errors import BundleError, InputError
-from topwork.runtime import publish_folder, sha256_file, storage_error, write_file
+from topwork.runtime import bring_back, copy_file, publish_folder, sha256_file, storage_error, write_file
 
 FORMAT = 1
 """Raised when an older topwork could not read the bundle."""
@@ -31,6 +34,10 @@ FORMAT = 1
 CONFIG = "config.json"
 _TOLD_ONLY = {"metrics.json", "report.html", "README.md"}
 """Files that tell about the classifier and do not decide its answers: times and dates are in them."""
+_READ = {"head.safetensors", "splits.json", "backbone.safetensors", "model.xml", "model.bin", "model.onnx"}
+"""Files that a reader opens; a bundle that names others is not ours."""
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""What file managers leave in folders."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +48,30 @@ class Bundle:
     config: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
     parts: dict[str, Path]
-    """The engine's files and backbone.safetensors, as far as the bundle holds them; engine files are checked."""
+    """The engine's files and backbone.safetensors, as far as the bundle holds them.
+
+    All that decide an answer are checked. With another engine than torch backbone.safetensors does not: reading it would
+    double the time that a load takes, so only its size is checked here, and all of it when `write_bundle` copies it.
+    """
 
 
 def check_place(path: Path) -> None:
     """Raise InputError, before any work is done, unless a bundle may be written at `path`."""
-    if path.exists() and not (path.is_dir() and (is_bundle(path) or not any(path.iterdir()))):
-        raise InputError(f"{path}: exists and is no bundle; it is left as it is. Choose another name with -o.")
+    if path.exists():
+        if not (path.is_dir() and (is_bundle(path) or not any(path.iterdir()))):
+            raise InputError(f"{path}: exists and is no bundle; it is left as it is. Choose another name with -o.")
+        foreign = sorted(file.name for file in path.iterdir() if file.name not in {CONFIG, *_TOLD_ONLY, *_READ, *_LITTER})
+        if foreign:
+            raise InputError(
+                f"{path}: replacing this bundle would remove files that are not part of it: {', '.join(foreign[:5])}. "
+                "Move them elsewhere, or choose another name with -o."
+            )
     parent = path.absolute().parent
     if not parent.is_dir():
         raise InputError(f"{path}: the folder {parent} does not exist. Make it first.")
     try:
-        probe = parent / f".topwork-probe-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=parent):  # leaves nothing behind, even when killed
+            pass
     except OSError as error:
         raise storage_error(path, error) from error
 
@@ -76,56 +93,91 @@ def write_bundle(
 ) -> str:
     """Write a bundle in one step; an older bundle at `path` is replaced. Returns the hash of all that decides its answers.
 
-    parts: files to copy under their names; texts: further files. Raises InputError or StorageError; then `path` is as it was.
+    parts: files to copy under their names; texts: further files. Raises InputError, BundleError (a part of another bundle is
+    damaged) or StorageError; then `path` is as it was.
     """
     from safetensors.numpy import save
 
     check_place(path)
-    path = path.absolute()
-    with publish_folder(path) as folder:
-        hashes = {}
-        contents: dict[str, bytes] = {name: text.encode() for name, text in texts.items()}
-        contents["head.safetensors"] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    contents: dict[str, bytes] = {name: text.encode() for name, text in texts.items()}
+    contents["head.safetensors"] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    needed = sum(map(len, contents.values())) + sum(source.stat().st_size for source in parts.values() if source.exists())
+    with publish_folder(path, needed) as folder:
+        hashes, sizes = {}, {}
         for name, data in sorted(contents.items()):
             write_file(folder / name, data)
-            hashes[name] = hashlib.sha256(data).hexdigest()
+            hashes[name], sizes[name] = hashlib.sha256(data).hexdigest(), len(data)
         for name, source in sorted(parts.items()):
-            try:
-                shutil.copyfile(source, folder / name)
-            except OSError as error:
-                raise storage_error(path, error, source.stat().st_size if source.exists() else None) from error
-            hashes[name] = sha256_file(folder / name)
+            hashes[name] = copy_file(source, folder / name)
+            sizes[name] = (folder / name).stat().st_size
+            if _promised(source) not in (None, hashes[name]):
+                raise BundleError(f"{source.parent}: {name} was changed or damaged. Take a fresh copy, or fit again.")
         decides = {name: sha for name, sha in hashes.items() if name not in _TOLD_ONLY}
-        body = {"kind": "topwork bundle", "format": FORMAT, **config, "decides": decides}
+        body = {
+            "kind": "topwork bundle",
+            "format": FORMAT,
+            **config,
+            "decides": decides,
+            "sizes": {name: sizes[name] for name in decides},
+        }
         identity = _checksum(body)
         whole = {**body, "sha256": identity, "tells": {name: sha for name, sha in hashes.items() if name in _TOLD_ONLY}}
         write_file(folder / CONFIG, json.dumps(whole, indent=1, ensure_ascii=False).encode())
     return identity
 
 
+def _promised(source: Path) -> str | None:
+    """The hash of a file as the bundle that it lies in states it; None for a file of no bundle."""
+    if not is_bundle(source.parent):
+        return None
+    try:
+        return str(json.loads((source.parent / CONFIG).read_text(encoding="utf-8"))["decides"][source.name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`, every file that decides an answer checked against its hash.
 
-    Raises BundleError: not a bundle, from a newer topwork, or damaged (the file is named).
+    While a writer replaces the bundle, what comes back is wholly the old or wholly the new one. Raises BundleError: not a
+    bundle, from a newer topwork, or damaged (the file is named).
     """
+    for tries in range(1000):
+        before = _state(path)
+        try:
+            found = _read(path)
+            if _state(path) == before:
+                return found
+        except BundleError:
+            if before is not None and _state(path) == before:
+                raise
+            # A writer without the system call leaves nothing there for a moment; a killed one leaves it so.
+            if before is None and tries >= 20 and not bring_back(path):
+                raise
+        time.sleep(0.002)
+    raise BundleError(f"{path}: is being replaced again and again. Wait until its writer is done.")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """Changes whenever the bundle is replaced; None where nothing is."""
     try:
-        return _read(path)
-    except BundleError:
-        # A writer may have replaced the bundle between two of our reads: look once more.
-        return _read(path)
+        folder, config = path.stat(), (path / CONFIG).stat()
+    except OSError:
+        return None
+    return folder.st_dev, folder.st_ino, folder.st_mtime_ns, config.st_ino, config.st_mtime_ns, config.st_size
 
 
 def _read(path: Path) -> Bundle:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if not path.exists():
+    if not os.path.lexists(path):
         raise BundleError(f"{path}: no such bundle. Make one: topwork fit photos/ -o {path}")
     try:
         whole = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if not isinstance(whole, dict) or whole.get("kind") != "topwork bundle":
             raise ValueError("it does not say that it is a bundle")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: expected a bundle made by topwork fit; its {CONFIG} cannot be read: {error}.") from error
     if not isinstance(whole.get("format"), int) or whole["format"] > FORMAT:
         raise BundleError(
@@ -135,17 +187,25 @@ def _read(path: Path) -> Bundle:
     body = {key: value for key, value in whole.items() if key not in ("sha256", "tells")}
     if _checksum(body) != whole.get("sha256"):
         raise BundleError(f"{path}: {CONFIG} was changed or damaged. Take a fresh copy, or fit again.")
+    try:
+        decides, sizes, engine = dict(body["decides"]), dict(body.get("sizes", {})), body["engine"]["name"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: {CONFIG} has no {error}. It was not made by topwork fit.") from error
+    if not decides.keys() <= _READ or "head.safetensors" not in decides:
+        raise BundleError(f"{path}: {CONFIG} names other files than a bundle holds: {', '.join(sorted(decides))[:200]}.")
     parts = {}
     data = b""
-    for name, expected in body["decides"].items():
+    for name, expected in decides.items():
         file = path / name
         try:
-            if name == "head.safetensors":
+            state = file.lstat()
+            if not stat.S_ISREG(state.st_mode) or state.st_size != sizes.get(name, state.st_size):
+                found = None
+            elif name == "head.safetensors":
                 data = file.read_bytes()
                 found = hashlib.sha256(data).hexdigest()
-            elif name in ("backbone.safetensors", "splits.json") and body["engine"]["name"] != "torch":
-                # Not needed to answer, and large: that it is there is enough.
-                found = expected if file.is_file() else "missing"
+            elif name == "backbone.safetensors" and engine != "torch":
+                found = expected
             else:
                 found = sha256_file(file)
         except OSError as error:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import os
 import platform
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 from topwork.errors import StorageError
@@ -78,96 +79,212 @@ def sha256_file(path: Path) -> str:
 def storage_error(path: Path, error: OSError, needed: int | None = None) -> StorageError:
     """What went wrong with a disk, in words: full (needed and free bytes), read-only, or failing."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = ""
-        with contextlib.suppress(OSError):
-            holder = next(p for p in [path, *path.parents] if p.exists())
-            free = f", {shutil.disk_usage(holder).free / 1e6:.1f} MB are free"
-        wants = f"{needed / 1e6:.1f} MB are needed{free}" if needed else f"no space left{free}"
+        room = free_bytes(path)
+        free = "" if room is None else f", {in_words(room)} are free"
+        wants = f"{in_words(needed)} are needed{free}" if needed else f"no space left{free}"
         return StorageError(f"{path}: the disk is full: {wants}. Nothing that was there is lost. Make room and run again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"{path}: expected a place that can be written, found {error.strerror}. Choose another place.")
     return StorageError(f"{path}: the disk reports {error.strerror or error}. Nothing that was there is lost.")
 
 
+def free_bytes(path: Path) -> int | None:
+    """Bytes free on the disk that holds `path`, or would hold it; None where the system does not tell."""
+    with contextlib.suppress(OSError, StopIteration):
+        return shutil.disk_usage(next(p for p in [path, *path.absolute().parents] if p.exists())).free
+    return None
+
+
+def in_words(size: int) -> str:
+    """A number of bytes as people read it: 512 bytes, 19.3 MB."""
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
+
+
 def write_file(path: Path, data: bytes | memoryview) -> None:
-    """Write `data` to a new file and make sure that it is on the disk. Raises StorageError."""
-    view = memoryview(data).cast("B")
+    """Write `data` to a new file and make sure that it is on the disk. Raises OSError, which the publishers tell."""
+    with _written(path) as handle:
+        _write_all(handle, memoryview(data).cast("B"))
+
+
+def copy_file(source: Path, path: Path) -> str:
+    """The SHA-256 of the bytes of `source`, copied to a new file and on the disk. Raises as `write_file`."""
+    digest = hashlib.sha256()
+    with _written(path) as handle:
+        for data in _read(source):
+            digest.update(data)
+            _write_all(handle, memoryview(data))
+    return digest.hexdigest()
+
+
+def _read(source: Path) -> Iterator[bytes]:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            done = 0
-            while done < len(view):
-                done += os.write(handle, view[done : done + WRITE_SIZE])
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with source.open("rb") as file:
+            while data := file.read(WRITE_SIZE):
+                yield data
     except OSError as error:
-        raise storage_error(path, error, len(view)) from error
+        raise StorageError(f"{source}: cannot be read: {error.strerror or error}. Nothing was written.") from error
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[int]:
+    """A handle to write a new file with; what was written is on the disk at the end."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        yield handle
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, view: memoryview) -> None:
+    done = 0
+    while done < len(view):
+        done += os.write(handle, view[done : done + WRITE_SIZE])
 
 
 def publish_file(path: Path, data: bytes | memoryview) -> None:
     """Put `data` at `path` in one step: a reader sees the old file or the new one. Raises StorageError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        write_file(temporary, data)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        with _temporary(path, folder=False) as temporary:
+            write_file(temporary, data)
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error, len(data)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def publish_folder(path: Path) -> Iterator[Path]:
+def publish_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
     """A temporary folder to fill; at the end it takes the place of `path` in one step. Raises StorageError.
 
-    After an error nothing is left of it and `path` is as it was. What an earlier, killed writer left is removed.
+    needed: bytes that will be written, so that a full disk is told before. After an error nothing is left of it and `path`
+    is as it was. What an earlier, killed writer left is removed; readers call `bring_back` where they find nothing.
     """
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        owner = left.name.split(".")[-3]
-        if not _alive(owner):
-            shutil.rmtree(left, ignore_errors=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    path = Path(os.path.realpath(path))  # a link goes on pointing where it did
     try:
-        temporary.mkdir()
-        yield temporary
-        sync_folder(temporary)
-        _take_place(temporary, path)
-        sync_folder(path.parent)
+        bring_back(path)
+        with _temporary(path, folder=True) as temporary:
+            room = free_bytes(path.parent)
+            if needed is not None and room is not None and room < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            yield temporary
+            sync_folder(temporary)
+            undo = _take_place(temporary, path)
+            try:
+                sync_folder(path.parent)
+            except OSError:
+                undo()
+                raise
+            _remove(_aside(path))
     except OSError as error:
-        raise storage_error(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise storage_error(path, error, needed) from error
 
 
-def _alive(pid: str) -> bool:
-    if not pid.isdigit() or os.name == "nt":
-        return pid.isdigit()
+@contextlib.contextmanager
+def _temporary(path: Path, folder: bool) -> Iterator[Path]:
+    """A new, hidden, locked file or folder beside `path`, removed at the end; those of killed writers are removed first.
+
+    The lock tells the living from the dead, also across containers, where process numbers do not.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with _locked(left, wait=False) as mine:
+            if mine:
+                _remove(left)
+    for _ in range(8):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        if folder:
+            temporary.mkdir()
+        else:
+            temporary.touch(exist_ok=False)
+        with _locked(temporary, wait=True):
+            if not temporary.exists():  # someone who was cleaning up took it for abandoned before it was locked
+                continue
+            try:
+                yield temporary
+                return
+            finally:
+                _remove(temporary)
+    raise OSError(errno.EAGAIN, f"temporary files vanish from {path.parent}")
+
+
+@contextlib.contextmanager
+def _locked(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a file or folder; False when another process holds it, or the system has no such locks."""
+    handle = None
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
+        import fcntl
+
+        handle = os.open(path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = True
+    except (ImportError, OSError):
+        held = False
+    try:
+        yield held
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _take_place(new: Path, path: Path) -> Callable[[], object]:
+    """Rename `new` to `path`; a folder that stands there changes places with it. Returns what undoes it."""
+    for _ in range(100):  # other writers may come first
+        if _exchange(new, path):
+            return partial(_exchange, new, path)
+        try:
+            if not path.exists():
+                os.rename(new, path)
+                return partial(os.rename, path, new)
+            return _step_aside(new, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or not new.exists():
+                raise
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _step_aside(new: Path, path: Path) -> Callable[[], object]:
+    """As `_take_place`, without the system call: between the two steps a reader finds nothing and calls `bring_back`."""
+    aside = _aside(path)
+    _remove(aside)
+    os.rename(path, aside)
+    try:
+        os.rename(new, path)
     except OSError:
-        return True
-    return True
+        bring_back(path)
+        raise
+
+    def undo() -> None:
+        os.rename(path, new)
+        os.rename(aside, path)
+
+    return undo
 
 
-def _take_place(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; where a folder stands there already the two are exchanged, and `new` holds the old one."""
-    if not path.exists():
-        os.rename(new, path)
-        return
-    if not _exchange(new, path):
-        # No system call for it: between these two steps a reader finds nothing and has to look again.
-        aside = new.with_name(new.name + ".old")
-        os.rename(path, aside)
-        os.rename(new, path)
-        os.rename(aside, new)
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
+
+
+def bring_back(path: Path) -> bool:
+    """Put the old folder back where a writer was killed between its two steps; True when there was one."""
+    with contextlib.suppress(OSError):
+        if not path.exists():
+            os.rename(_aside(path), path)
+            return True
+    return False
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot."""
+    """Exchange two folders in one step; False where the system cannot, or one is not there."""
     names = os.fsencode(first), os.fsencode(second)
     with contextlib.suppress(AttributeError, OSError):
         library = ctypes.CDLL(None, use_errno=True)
@@ -184,14 +301,16 @@ def sync_folder(folder: Path) -> None:
     """Make sure that the folder's entries are on the disk, where the system knows how."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = None
     try:
+        handle = os.open(folder, os.O_RDONLY)
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # some disks cannot; some folders cannot be read
             raise
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def versions(*packages: str) -> dict[str, str]:

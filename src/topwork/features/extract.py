@@ -7,16 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from topwork.features.engines import Engine, Float32
 from topwork.features.store import Row, Store
 from topwork.features.table import FeatureTable
-from topwork.pictures.decode import BadPicture, decode, mismatch, read_bytes, to_pixels
+from topwork.pictures.decode import BadPicture, Geometry, Pixels, decode, mismatch, read_bytes, to_pixels
 from topwork.pictures.likeness import LIKENESS_VERSION, likeness
 from topwork.pictures.records import Record, Records
 from topwork.runtime import cores
@@ -78,7 +79,7 @@ def extract(
 ) -> Extraction:
     """Features of every usable picture of `records`, in order; a bad picture is a finding and stops nothing.
 
-    With `mirrored`, of the mirror images; `store` must then be the one for mirror images.
+    With `mirrored`, of the mirror images as `second_look` gives them; `store` must then be the one for those.
     """
     start = time.perf_counter()
     table = FeatureTable(spec.width)
@@ -111,6 +112,14 @@ def extract(
     return result
 
 
+def second_look(image: Image.Image, geometry: Geometry) -> Pixels:
+    """The mirror image with the margin that the first look cuts off: pixels (size, size, 3).
+
+    Averaged with the first look it brings more than the plain mirror image does, at the same price.
+    """
+    return np.ascontiguousarray(to_pixels(image, replace(geometry, crop=1.0))[:, ::-1])
+
+
 def _ordered(records: Records, engine: Engine, work: Callable[[tuple[Record, ...]], list[_Found]]) -> Iterator[_Found]:
     """What was found of each record, in order; at most a few chunks are under way."""
     rows = records.rows
@@ -141,8 +150,7 @@ def _work(chunk: tuple[Record, ...], spec: BackboneSpec, engine: Engine, store: 
                 found.append(_Found(known, warning=mismatch(Path(record.path).name, data)))
                 continue
             picture = decode(data, Path(record.path).name, spec.geometry)
-            seen = to_pixels(picture.image, spec.geometry)
-            pixels.append(np.ascontiguousarray(seen[:, ::-1]) if mirrored else seen)
+            pixels.append(second_look(picture.image, spec.geometry) if mirrored else to_pixels(picture.image, spec.geometry))
             places.append(len(found))
             facts.append(picture)
             found.append(None)

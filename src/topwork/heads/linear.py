@@ -7,17 +7,22 @@ product serves every fit, and a table too large for memory is read once an itera
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topwork.heads.designs import Design
+from topwork.heads.parallel import in_parallel
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 PIVOT_ROWS = 4096
 """Rows from which the main directions of the features are estimated."""
+
+SLABS = 4
+"""Parts of a block that a pass sums apart, so that cores can share them; fixed, so that sums do not depend on cores."""
 
 RANK = 48
 """Main directions that the preconditioner treats one by one."""
@@ -127,31 +132,48 @@ class Logistic:
         gradient = np.zeros_like(flat)
         loss = np.zeros(count)
         curvature = np.zeros(count)
-        left_out = np.array([job.left_out for job in jobs])
-        chunk = max(256, 2**22 // (count * classes * 4))
         for start, block in self.data.blocks():
-            for first in range(0, len(block), chunk):
-                part = block[first : first + chunk]
-                here = slice(start + first, start + first + len(part))
-                truth = self.labels[here]
-                mask = (self.folds[here, None] != left_out) * self.class_weights[truth][:, None]
-                probs = (part @ flat).reshape(len(part), count, classes)
-                probs -= probs.max(2, keepdims=True)
-                mine = probs[np.arange(len(part)), :, truth]
-                np.exp(probs, out=probs)
-                total = probs.sum(2)
-                loss += ((np.log(total) - mine) * mask).sum(0, dtype=np.float64)
-                probs /= total[:, :, None]
-                curvature += ((1 - np.einsum("njk,njk->nj", probs, probs)) * mask).sum(0, dtype=np.float64)
-                probs[np.arange(len(part)), :, truth] -= 1
-                probs *= mask[:, :, None]
-                gradient += part.T @ probs.reshape(len(part), count * classes)
+            slabs = np.array_split(np.arange(len(block)), SLABS)
+            ranges = [(int(slab[0]), int(slab[-1]) + 1) for slab in slabs if len(slab)]
+            work = [partial(self._pass, jobs, flat, start + low, block[low:high]) for low, high in ranges]
+            # Added up in the order of the slabs, whichever thread was first: the sum is the same on any machine.
+            for part_loss, part_gradient, part_curvature in in_parallel(work):
+                loss += part_loss
+                gradient += part_gradient
+                curvature += part_curvature
         strengths = np.array([job.strength for job in jobs])
         penalised = weights[:-1]
         loss += 0.5 * strengths * np.einsum("djk,djk->j", penalised, penalised, dtype=np.float64)
         gradient = np.asarray(gradient.reshape(weights.shape))
         gradient[:-1] += penalised * strengths.astype(np.float32)[None, :, None]
         return loss, gradient, curvature / max(self.classes - 1, 1)
+
+    def _pass(
+        self, jobs: list[Job], flat: Float32, start: int, rows: Float32
+    ) -> tuple[NDArray[np.float64], Float32, NDArray[np.float64]]:
+        """Loss (J,), gradient (D + 1, J * K) and curvature (J,) of rows (n, D + 1), which begin at picture `start`."""
+        count, classes = len(jobs), self.classes
+        left_out = np.array([job.left_out for job in jobs])
+        loss, curvature = np.zeros(count), np.zeros(count)
+        gradient = np.zeros_like(flat)
+        chunk = max(256, 2**22 // (count * classes * 4))
+        for first in range(0, len(rows), chunk):
+            part = rows[first : first + chunk]
+            here = slice(start + first, start + first + len(part))
+            truth = self.labels[here]
+            mask = (self.folds[here, None] != left_out) * self.class_weights[truth][:, None]
+            probs = (part @ flat).reshape(len(part), count, classes)
+            probs -= probs.max(2, keepdims=True)
+            mine = probs[np.arange(len(part)), :, truth]
+            np.exp(probs, out=probs)
+            total = probs.sum(2)
+            loss += ((np.log(total) - mine) * mask).sum(0, dtype=np.float64)
+            probs /= total[:, :, None]
+            curvature += ((1 - np.einsum("njk,njk->nj", probs, probs)) * mask).sum(0, dtype=np.float64)
+            probs[np.arange(len(part)), :, truth] -= 1
+            probs *= mask[:, :, None]
+            gradient += part.T @ probs.reshape(len(part), count * classes)
+        return loss, gradient, curvature
 
     def held_out(self, jobs: list[Job], weights: Float32) -> Float32:
         """Logits (N, K) of every picture from the job that did not see it; 0 where all jobs did."""

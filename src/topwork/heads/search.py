@@ -14,6 +14,7 @@ from topwork.features.table import FeatureTable
 from topwork.heads.calibrate import Calibration, calibrate
 from topwork.heads.designs import CACHE_BYTES
 from topwork.heads.head import Head, folded
+from topwork.heads.parallel import one_thread_algebra
 from topwork.heads.recipes import Fit, Ground, LogisticPath, Trial, blend, try_discriminant
 from topwork.pictures.splits import grouped_folds
 
@@ -48,6 +49,8 @@ class HeadSettings:
     """Pictures x classes to choose on, but at least 10 pictures a class."""
     mirror_error: float = 0.015
     """Held-out error above which averaging with mirror images is tried."""
+    mirror_gain: float = 0.05
+    """Share of the held-out log loss that mirror images must take away to be worth a second pass for every answer."""
     balance_ratio: float = 3.0
     """Largest to smallest class from which weighting all classes the same is tried."""
     seed: int = 0
@@ -87,8 +90,20 @@ def search(
     images, called only if there is something to gain. The choice is made on log loss after the best temperature:
     it tells recipes apart on far fewer pictures than accuracy does.
     """
+    with one_thread_algebra():
+        return _search(table, labels, groups, classes, views, mirrored, settings or HeadSettings())
+
+
+def _search(
+    table: FeatureTable,
+    labels: Labels,
+    groups: Labels,
+    classes: list[str],
+    views: Mapping[str, View],
+    mirrored: Callable[[], FeatureTable] | None,
+    settings: HeadSettings,
+) -> Search:
     began = time.perf_counter()
-    settings = settings or HeadSettings()
     labels, groups = np.asarray(labels, np.int64), np.asarray(groups, np.int64)
     folds, warnings = _deal(labels, groups, classes, settings)
     columns = {name: np.arange(table.shape[1])[view].astype(np.int64) for name, view in views.items()}
@@ -229,10 +244,10 @@ def _try_mirrored(
         return best
     ground.tables[True] = mirrored()
     there = _again(ground, best, settings, mirrored=True)
-    better = there.rank < best.rank
+    better = there.trial.log_loss < (1 - settings.mirror_gain) * best.trial.log_loss
     reasons["mirrored"] = (
         f"{'yes' if better else 'no'}: held-out log loss {there.trial.log_loss:.3f} averaged with mirror images, "
-        f"{best.trial.log_loss:.3f} without"
+        f"{best.trial.log_loss:.3f} without; they double the price of an answer, so they must bring {settings.mirror_gain:.0%}"
     )
     return there if better else best
 

@@ -15,7 +15,8 @@ from topwork.zoo.spec import BackboneSpec
 class Backbone(nn.Module):
     """A pretrained network with its normalisation inside. images (N, 3, H, W) in [0, 1] -> features (N, D).
 
-    `pool` brings the output of a stage to (n, channels); `last` and `classify` are the network's own end.
+    `pool` brings the output of a stage to (n, channels); `last` gives the last features of normalised images, `classify` the
+    logits of the classes the network was trained on, from the last features.
     """
 
     mean: Tensor
@@ -40,7 +41,7 @@ class Backbone(nn.Module):
             parameter.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (N, D): the pooled mean of each stage, then the last features."""
+        """Features (N, D): the pooled mean of each stage, the last features, the original answers as probabilities."""
         kept: list[Tensor] = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
@@ -52,13 +53,15 @@ class Backbone(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+        if self._classify is not None:
+            return torch.cat([*kept, last, self._classify(last).softmax(1)], dim=1)
         return torch.cat([*kept, last], dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
         """The original classifier's answers (N, K original classes). Raises ValueError where it has none."""
         if self._classify is None:
             raise ValueError(f"{self.spec.id} has no classifier of its own")
-        return self._classify((images - self.mean) / self.std)
+        return self._classify(self._last((images - self.mean) / self.std))
 
     def layer_names(self) -> list[str]:
         """Dotted names of the network's layers, in order."""

@@ -51,11 +51,16 @@ def build(name: str, backbone_id: str, weights: str | Path = "pretrained", weigh
         network.get_submodule(stage).register_forward_hook(lambda _m, _i, out: widths.append(pool(out).shape[1]))
         for stage in stages
     ]
+    classifier = network.get_classifier() if getattr(network, "num_classes", 0) else None  # type: ignore[operator]
     with torch.inference_mode():
-        dim = last(torch.zeros(1, 3, size, size)).shape[1]
+        example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        features = last(example)
+        # Some networks end in more than one linear layer: then they count as having no classifier of their own.
+        if not (isinstance(classifier, nn.Linear) and torch.allclose(classifier(features), network(example), atol=1e-4)):
+            classifier = None
     for hook in hooks:
         hook.remove()
-    classes = int(getattr(network, "num_classes", 0))
+    widths = widths[: len(stages)]
     spec = BackboneSpec(
         id=backbone_id,
         architecture=f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"]),
@@ -69,13 +74,14 @@ def build(name: str, backbone_id: str, weights: str | Path = "pretrained", weigh
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         stages=tuple(zip(stages, widths, strict=True)),
-        dim=dim,
+        dim=features.shape[1],
+        answers=classifier.out_features if isinstance(classifier, nn.Linear) else 0,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         licence=str(config.get("license") or "not stated"),
         weights=f"file {weights.name}" if isinstance(weights, Path) else f"{weights} ({config.get('hf_hub_id') or 'timm'})",
         weights_sha256=state_sha256(network.state_dict()),
     )
-    return Backbone(network, spec, pool, last, network if classes else None)
+    return Backbone(network, spec, pool, last, classifier)
 
 
 def _network(name: str, weights: str | Path) -> nn.Module:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from topwork.errors import BundleError
 from topwork.pictures.decode import DECODER_VERSION, Geometry
 
-VIEWS = ("last", "last+stages", "stages")
+VIEWS = ("last", "last+answers", "last+stages", "stages")
 """The choices of features that a head may see."""
 
 STAGES_SEEN = 5
@@ -24,7 +24,8 @@ STAGES_SEEN = 5
 class BackboneSpec:
     """A pretrained network without its classifier, as bundle, store and engines know it.
 
-    A row of features is the pooled mean of each stage, in order of depth, then the last features.
+    A row of features is the pooled mean of each stage, in order of depth, then the last features, then the probabilities of
+    the classes the network was trained on.
     """
 
     id: str
@@ -41,6 +42,8 @@ class BackboneSpec:
     """(layer name, channels) of each stage."""
     dim: int
     """Width of the last features."""
+    answers: int
+    """Classes the network was trained on; 0 where it has no classifier of its own."""
     parameters: int
     licence: str
     weights: str
@@ -51,19 +54,21 @@ class BackboneSpec:
     @property
     def width(self) -> int:
         """Width of a whole row of features."""
-        return sum(channels for _, channels in self.stages) + self.dim
+        return sum(channels for _, channels in self.stages) + self.dim + self.answers
 
     @property
     def views(self) -> dict[str, NDArray[np.int64]]:
-        """Columns of each choice of features: last, last+stages, stages."""
-        start = self.width - self.dim
-        seen = start - sum(channels for _, channels in self.stages[-STAGES_SEEN:])
+        """Columns of each choice of features: last, last+answers, last+stages, stages; those that there are."""
         columns = np.arange(self.width, dtype=np.int64)
-        return (
-            {"last": columns[start:], "last+stages": columns[seen:], "stages": columns[seen:start]}
-            if self.stages
-            else {"last": columns}
-        )
+        end = self.width - self.answers
+        start = end - self.dim
+        seen = start - sum(channels for _, channels in self.stages[-STAGES_SEEN:])
+        found = {"last": columns[start:end]}
+        if self.answers:
+            found["last+answers"] = columns[start:]
+        if self.stages:
+            found |= {"last+stages": columns[seen:end], "stages": columns[seen:start]}
+        return found
 
     @property
     def fingerprint(self) -> str:
