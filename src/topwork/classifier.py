@@ -229,7 +229,7 @@ def extract_for(
         return found
 
 
-def averaged(
+def second_looks(
     spec: BackboneSpec,
     engine: Engine,
     found: Extraction,
@@ -237,13 +237,25 @@ def averaged(
     rows: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> FeatureTable:
+    """Features of the mirror images of `found` (or of its `rows`)."""
+    chosen = range(len(found.table)) if rows is None else rows
+    records = replace(found.records, rows=tuple(found.records.rows[row] for row in chosen))
+    table = extract_for(spec, engine, records, keep, progress, mirrored=True).table
+    if len(table) != len(records):
+        raise InputError(f"{records.source}: pictures changed while they were read. Run again.")
+    return table
+
+
+def averaged(
+    spec: BackboneSpec,
+    engine: Engine,
+    found: Extraction,
+    keep: bool,
+    rows: NDArray[np.int64] | None = None,
+) -> FeatureTable:
     """The table of `found` (or of its `rows`), each picture's features averaged with those of its mirror image."""
     chosen = np.arange(len(found.table)) if rows is None else rows
-    records = replace(found.records, rows=tuple(found.records.rows[row] for row in chosen))
-    other = extract_for(spec, engine, records, keep, progress, mirrored=True).table
-    if len(other) != len(chosen):
-        raise InputError(f"{records.source}: pictures changed while they were read. Run again.")
     table = FeatureTable(spec.width)
-    for start, mirror in other.blocks():
+    for start, mirror in second_looks(spec, engine, found, keep, rows).blocks():
         table.append((found.table.take(chosen[start : start + len(mirror)]) + mirror) * np.float32(0.5))
     return table

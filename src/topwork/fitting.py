@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from topwork import __version__, runtime
 from topwork.answers import Score, score_answers
 from topwork.audit import Audit, Copies, audit_table, find_copies
-from topwork.classifier import Classifier, averaged, extract_for
+from topwork.classifier import Classifier, averaged, extract_for, second_looks
 from topwork.errors import InputError
 from topwork.features.choose import Chosen, open_engine
 from topwork.features.extract import Extraction, Progress
@@ -179,8 +179,8 @@ def _table(seen: Read, rows: NDArray[np.int64], mirrored: bool, settings: FitSet
 def _search(seen: Read, train: NDArray[np.int64], settings: FitSettings, progress: Progress | None) -> Search:
     spec, records = seen.chosen.spec, seen.found.records
 
-    def mirrored() -> FeatureTable:
-        return averaged(spec, seen.chosen.engine, seen.found, settings.store, train, progress)
+    def second_look() -> FeatureTable:
+        return second_looks(spec, seen.chosen.engine, seen.found, settings.store, train, progress)
 
     return search(
         seen.found.table.subset(train),
@@ -188,7 +188,7 @@ def _search(seen: Read, train: NDArray[np.int64], settings: FitSettings, progres
         seen.copies.groups[train],
         list(records.classes),
         spec.views,
-        mirrored,
+        second_look,
         HeadSettings(seed=settings.seed),
     )
 

@@ -41,8 +41,8 @@ def test_the_view_with_the_news_wins_and_the_head_generalises() -> None:
     assert result.head.view == "good"
     assert abs(accuracy(result.head.logits(features[200:]), labels[200:]) - accuracy(result.logits, labels[:200])) < 0.1
     assert accuracy(result.logits, labels[:200]) > 0.7
-    assert set(result.reasons) == {"view", "transform", "kind", "strength", "mirrored", "class_weights", "calibration"}
-    assert result.reasons["mirrored"].startswith("no: mirror images were not offered")
+    assert set(result.reasons) == {"view", "transform", "kind", "strength", "looks", "class_weights", "calibration"}
+    assert result.reasons["looks"] == "one: mirror images were not offered"
     assert result.head.temperature == result.calibration.temperature
     assert {trial.kind for trial in result.trials} == {"logistic", "discriminant", "blend"}
 
@@ -76,21 +76,30 @@ def test_mirror_images_are_made_only_where_there_is_something_to_gain() -> None:
         calls.append(1)
         return FeatureTable.of(features)
 
-    easy = found(features, labels, mirrored=mirrored)
+    easy = found(features, labels, second_look=mirrored)
     assert not calls
-    assert "leaves little to gain" in easy.reasons["mirrored"]
-    hard, labels = toy(apart=0.3)
-    cleaner, _ = toy(apart=3.0)
+    assert easy.reasons["looks"].startswith("one: ")
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((2, *features.shape)).astype(np.float32) * 2
+    first, second = features + noise[0], features + noise[1]
 
     def helpful() -> FeatureTable:
         calls.append(1)
-        return FeatureTable.of(cleaner)
+        return FeatureTable.of(second)
 
-    result = found(hard, labels, mirrored=helpful)
+    result = found(first, labels, second_look=helpful)
     assert calls == [1]
     assert result.head.mirrored
-    assert result.reasons["mirrored"].startswith("yes")
-    assert accuracy(result.head.logits(cleaner), labels) > 0.95
+    assert result.reasons["looks"].startswith("two, averaged")
+    assert result.logits.shape == (len(labels), 3)
+    one = found(first, labels)
+    assert accuracy(result.logits, labels) > accuracy(one.logits, labels)
+
+
+def test_a_second_look_that_tells_nothing_new_is_left_out_of_answers() -> None:
+    features, labels = toy(apart=0.3)
+    result = found(features, labels, second_look=lambda: FeatureTable.of(features))
+    assert not result.head.mirrored
 
 
 def test_two_classes_of_two_pictures() -> None:
@@ -105,7 +114,7 @@ def test_two_classes_of_two_pictures() -> None:
 @pytest.mark.parametrize("pictures", [20, 21])
 def test_twenty_pictures(pictures: int) -> None:
     features, labels = toy(pictures, 2, apart=2.0)
-    result = found(features, labels, mirrored=lambda: FeatureTable.of(features))
+    result = found(features, labels, second_look=lambda: FeatureTable.of(features))
     assert accuracy(result.logits, labels) > 0.8
     assert np.isfinite(result.head.probs(features)).all()
 

@@ -106,3 +106,12 @@ class FeatureTable:
         if len(self._parts) != 1:
             self._parts = [np.concatenate(self._parts) if self._parts else np.empty((0, self._width), np.float32)]
         return self._parts[0]
+
+
+def stacked(*tables: FeatureTable) -> FeatureTable:
+    """A new table with the rows of all tables, one after the other."""
+    out = FeatureTable(tables[0].shape[1])
+    for table in tables:
+        for _, rows in table.blocks():
+            out.append(rows)
+    return out

@@ -70,7 +70,7 @@ class Ground:
     """What all trials share: the pictures they are made on, and a log."""
 
     tables: dict[bool, FeatureTable]
-    """The table, and under True the one averaged with mirror images, once there is one."""
+    """The table of first looks; under True, once there is one, first looks above second looks."""
     labels: Labels
     folds: Labels
     classes: int
@@ -79,10 +79,21 @@ class Ground:
     rows: NDArray[np.int64] | None = None
     """Rows of the table to try on, or all."""
     trials: list[Trial] = field(default_factory=list)
+    looks: int = 1
+    """2 where the heads learn from both looks at every picture: labels, folds and logits then stand twice."""
+    averaged: bool = False
+    """Whether a picture's answer is the mean over its two looks, or that to its first."""
 
     def __post_init__(self) -> None:
         some = slice(None) if self.rows is None else self.rows
         self.some_labels, self.some_folds = self.labels[some], self.folds[some]
+
+    def answers(self, logits: Float32) -> Float32:
+        """One row of logits per picture."""
+        if self.looks == 1:
+            return logits
+        first, second = np.split(logits, 2)
+        return (first + second) * np.float32(0.5) if self.averaged else first
 
     def design(self, view: str, mirrored: bool, transform: str) -> Design:
         """The view, standardised on the pictures of the trials."""
@@ -90,7 +101,8 @@ class Ground:
 
     def note(self, trial: Trial, logits: Float32, began: float) -> Trial:
         """The trial with its figures from out-of-fold logits (n, K), entered in the log."""
-        labels = self.some_labels
+        logits = self.answers(logits)
+        labels = self.some_labels[: len(logits)]
         matrix = confusion(labels, logits.argmax(1), self.classes)
         sizes = matrix.sum(1)
         done = replace(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.features.table import FeatureTable
+from topwork.features.table import FeatureTable, stacked
 from topwork.heads.calibrate import Calibration, calibrate
 from topwork.heads.designs import CACHE_BYTES
 from topwork.heads.head import Head, folded
@@ -47,10 +47,10 @@ class HeadSettings:
     """Pictures to choose on; of larger sets a stratified sample, one a group."""
     screen_cells: int = 120_000
     """Pictures x classes to choose on, but at least 10 pictures a class."""
-    mirror_error: float = 0.015
-    """Held-out error above which averaging with mirror images is tried."""
-    mirror_gain: float = 0.05
-    """Share of the held-out log loss that mirror images must take away to be worth a second pass for every answer."""
+    second_error: float = 0.015
+    """Held-out error above which a second look at the pictures, their mirror images, is tried."""
+    second_gain: float = 0.1
+    """Share of the held-out log loss that a second look at every picture asked about must take away: it doubles the price."""
     balance_ratio: float = 3.0
     """Largest to smallest class from which weighting all classes the same is tried."""
     seed: int = 0
@@ -68,7 +68,7 @@ class Search:
     """(N,) the fold each picture was held out in."""
     trials: list[Trial]
     reasons: dict[str, str]
-    """Why, for each automatic choice: view, transform, kind, strength, mirrored, class_weights, calibration."""
+    """Why, for each automatic choice: view, transform, kind, strength, looks, class_weights, calibration."""
     warnings: list[str]
     calibration: Calibration
     seconds: float
@@ -80,18 +80,18 @@ def search(
     groups: Labels,
     classes: list[str],
     views: Mapping[str, View],
-    mirrored: Callable[[], FeatureTable] | None = None,
+    second_look: Callable[[], FeatureTable] | None = None,
     settings: HeadSettings | None = None,
 ) -> Search:
     """The head that does best on held-out pictures of a table (N, D_full).
 
     labels (N,) class indices; groups (N,) equal for near-copies, which never stand on both sides of a split;
-    views: columns of the table by name; mirrored: makes the table of features averaged with those of the mirror
-    images, called only if there is something to gain. The choice is made on log loss after the best temperature:
-    it tells recipes apart on far fewer pictures than accuracy does.
+    views: columns of the table by name; second_look: makes the table of the same pictures' mirror images, called only if
+    there is something to gain: heads may learn from both, and answers may average both (head.mirrored). The choice is made
+    on log loss after the best temperature: it tells recipes apart on far fewer pictures than accuracy does.
     """
     with one_thread_algebra():
-        return _search(table, labels, groups, classes, views, mirrored, settings or HeadSettings())
+        return _search(table, labels, groups, classes, views, second_look, settings or HeadSettings())
 
 
 def _search(
@@ -100,7 +100,7 @@ def _search(
     groups: Labels,
     classes: list[str],
     views: Mapping[str, View],
-    mirrored: Callable[[], FeatureTable] | None,
+    second_look: Callable[[], FeatureTable] | None,
     settings: HeadSettings,
 ) -> Search:
     began = time.perf_counter()
@@ -113,7 +113,7 @@ def _search(
 
     best = _choose_view(ground, settings)
     best = _try_transforms(ground, best, settings, reasons)
-    best = _try_mirrored(ground, best, mirrored, settings, reasons)
+    ground, best = _try_second_look(ground, best, second_look, settings, reasons)
     best = _try_balanced(ground, best, settings, reasons)
     _explain(ground.trials, best.trial, settings, reasons, warnings)
     if rows is not None:
@@ -122,10 +122,11 @@ def _search(
         ground.trials += whole.trials
         reasons["kind"] += f"; on all {len(labels)} pictures {best.trial.kind} ({best.trial.log_loss:.3f})"
 
-    calibration = calibrate(best.logits, labels, folds)
+    logits = ground.answers(best.logits)
+    calibration = calibrate(logits, labels, folds)
     reasons["calibration"] = calibration.reason
     head = _head(best, ground, calibration.temperature)
-    return Search(head, best.logits, folds, ground.trials, reasons, warnings, calibration, time.perf_counter() - began)
+    return Search(head, logits, folds, ground.trials, reasons, warnings, calibration, time.perf_counter() - began)
 
 
 def _deal(labels: Labels, groups: Labels, classes: list[str], settings: HeadSettings) -> tuple[Labels, list[str]]:
@@ -232,24 +233,41 @@ def _on_all(ground: Ground, best: Fit, copies: float, settings: HeadSettings) ->
     return _best_kind(ground, path.visit(trial.strength, discriminant.starts), discriminant, settings.kinds)
 
 
-def _try_mirrored(
-    ground: Ground, best: Fit, mirrored: Callable[[], FeatureTable] | None, settings: HeadSettings, reasons: dict[str, str]
-) -> Fit:
+def _try_second_look(
+    ground: Ground, best: Fit, second_look: Callable[[], FeatureTable] | None, settings: HeadSettings, reasons: dict[str, str]
+) -> tuple[Ground, Fit]:
+    """The ground and fit to go on with: one look, learning from two, or learning from and answering by two."""
     error = round(1 - best.trial.accuracy, 4)
-    if mirrored is None:
-        reasons["mirrored"] = "no: mirror images were not offered"
-        return best
-    if error <= settings.mirror_error:
-        reasons["mirrored"] = f"no: {error:.1%} held-out error leaves little to gain from a second pass over the pictures"
-        return best
-    ground.tables[True] = mirrored()
-    there = _again(ground, best, settings, mirrored=True)
-    better = there.trial.log_loss < (1 - settings.mirror_gain) * best.trial.log_loss
-    reasons["mirrored"] = (
-        f"{'yes' if better else 'no'}: held-out log loss {there.trial.log_loss:.3f} averaged with mirror images, "
-        f"{best.trial.log_loss:.3f} without; they double the price of an answer, so they must bring {settings.mirror_gain:.0%}"
+    why = None
+    if second_look is None:
+        why = "mirror images were not offered"
+    elif ground.rows is not None:
+        why = f"with {len(ground.labels)} pictures mirror images tell little that is new"
+    elif error <= settings.second_error:
+        why = f"{error:.1%} held-out error leaves little to gain from mirror images"
+    if why is not None or second_look is None:
+        reasons["looks"] = f"one: {why}"
+        return ground, best
+    both = stacked(ground.tables[False], second_look())
+    labels, folds = np.tile(ground.labels, 2), np.tile(ground.folds, 2)
+    two = Ground({True: both}, labels, folds, ground.classes, ground.columns, ground.seed, None, ground.trials, looks=2)
+    # The loss is a sum, so twice the rows call for twice the strength.
+    there = _again(two, best, settings, mirrored=True, strength=2 * best.trial.strength)
+    averaged = replace(two, averaged=True)
+    mean = averaged.note(replace(there.trial, seconds=0.0), there.logits, time.perf_counter())
+    told = (
+        f"held-out log loss {best.trial.log_loss:.3f} with one look, {there.trial.log_loss:.3f} when the head also learns from "
+        f"mirror images, {mean.log_loss:.3f} when answers average both, which doubles their price and must bring "
+        f"{settings.second_gain:.0%}"
     )
-    return there if better else best
+    if mean.log_loss < (1 - settings.second_gain) * min(there.trial.log_loss, best.trial.log_loss):
+        reasons["looks"] = f"two, averaged: {told}"
+        return averaged, replace(there, trial=mean)
+    if there.trial.log_loss < best.trial.log_loss:
+        reasons["looks"] = f"two while learning, one to answer: {told}"
+        return two, there
+    reasons["looks"] = f"one: {told}"
+    return ground, best
 
 
 def _try_balanced(ground: Ground, best: Fit, settings: HeadSettings, reasons: dict[str, str]) -> Fit:
@@ -303,6 +321,6 @@ def _explain(trials: list[Trial], best: Trial, settings: HeadSettings, reasons: 
 def _head(best: Fit, ground: Ground, temperature: float) -> Head:
     trial = best.trial
     weight, bias = folded(best.data, best.weights)
-    width = ground.tables[False].shape[1]
+    width = next(iter(ground.tables.values())).shape[1]
     columns = ground.columns[trial.view]
-    return Head(trial.kind, trial.view, columns, width, trial.mirrored, trial.transform, weight, bias, temperature)
+    return Head(trial.kind, trial.view, columns, width, ground.averaged, trial.transform, weight, bias, temperature)
