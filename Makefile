@@ -1,13 +1,21 @@
-# Two commands, each does its own set-up: `make demo` runs the main job, `make test` proves everything.
+# Each command does its own set-up on a machine that has only python3 and make.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-full lint clean
+.PHONY: demo test test-full lint bench clean
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	$(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $@
+
+benchmarks/.venv/installed: benchmarks/requirements.txt
+	test -x benchmarks/.venv/bin/python || $(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/topwork demo
 
 test: .venv/installed lint
 	$(BIN)/python -m pytest
@@ -21,5 +29,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: .venv/installed benchmarks/.venv/installed
+	$(BIN)/python benchmarks/run.py --peers-python benchmarks/.venv/bin/python --out benchmarks/results
+
 clean:
-	rm -rf .venv
+	rm -rf .venv benchmarks/.venv

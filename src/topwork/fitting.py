@@ -16,8 +16,8 @@ from topwork import __version__, runtime
 from topwork.answers import Score, score_answers
 from topwork.audit import Audit, Copies, audit_table, find_copies
 from topwork.classifier import Classifier, averaged, extract_for, second_looks
-from topwork.errors import InputError
-from topwork.features.choose import Chosen, open_engine
+from topwork.errors import InputError, UnknownName
+from topwork.features.choose import Chosen, Sample, open_engine
 from topwork.features.extract import Extraction, Progress
 from topwork.features.table import FeatureTable
 from topwork.heads.metrics import softmax, wilson
@@ -28,7 +28,7 @@ from topwork.pictures.records import Records, need_classes
 from topwork.pictures.sources import Pictures, labelled_records
 from topwork.pictures.splits import holdout
 
-CHECKED_WITH = 16
+CHECKED_WITH = 8
 """Pictures that engines are measured and checked with."""
 
 
@@ -80,8 +80,8 @@ def fit(
     never looked at to choose anything. `changes` are settings by name: fit(folder, backbone="timm:resnet50").
     Raises InputError, UnknownName, WeightsError, StorageError.
     """
-    settings = replace(settings or FitSettings(), **changes)
     start = time.perf_counter()
+    settings = _checked(settings, changes)
     with labelled_records(pictures, labels) as train:
         if test is None:
             return _fit(_read(train, settings, progress), settings, start, progress)
@@ -93,7 +93,7 @@ def audit(
     pictures: Pictures, *, settings: FitSettings | None = None, progress: Progress | None = None, **changes: Any
 ) -> Audit:
     """What is wrong with labelled pictures: see `topwork.audit`. Raises InputError."""
-    settings = replace(settings or FitSettings(), **changes)
+    settings = _checked(settings, changes)
     with labelled_records(pictures) as records:
         seen = _read(records, settings, progress, split=False)
         train = np.flatnonzero(~seen.test)
@@ -108,6 +108,19 @@ def audit(
             answers = np.concatenate([chosen.head.logits(block).argmax(1) for _, block in table.blocks()])
             result = _with_leaks(result, seen, rows, answers == labels[rows])
         return result
+
+
+def _checked(settings: FitSettings | None, changes: dict[str, Any]) -> FitSettings:
+    known = FitSettings.__dataclass_fields__
+    for name in changes:
+        if name not in known:
+            raise UnknownName("setting", name, known)
+    settings = replace(settings or FitSettings(), **changes)
+    if not 0 < settings.test_share < 1:
+        raise InputError(f"test_share: expected a share between 0 and 1, got {settings.test_share}.")
+    if settings.seed < 0:
+        raise InputError(f"seed: expected 0 or more, got {settings.seed}.")
+    return settings
 
 
 def joined(train: Records, test: Records) -> Records:
@@ -130,17 +143,16 @@ def _read(records: Records, settings: FitSettings, progress: Progress | None, sp
     seconds = {}
     began = time.perf_counter()
 
-    def sample(geometry: Geometry) -> list[Pixels]:
-        return _sample(records, geometry)
-
-    chosen = open_engine(settings.backbone, settings.weights, settings.engine, settings.device, sample)
+    chosen = open_engine(settings.backbone, settings.weights, settings.engine, settings.device, sample_of(records))
     seconds["engine"] = time.perf_counter() - began
     found = extract_for(chosen.spec, chosen.engine, records, settings.store, progress)
     seconds["decode and features"] = found.seconds
     if not len(found.records):
-        told = "; ".join(f"{bad['path']}: {bad['reason']}" for bad in found.broken[:3])
+        told = "; ".join(f"{bad['path']}: {bad['reason']}: {bad['detail']}" for bad in found.broken[:3])
+        more = f"; and {len(found.broken) - 3} more" if len(found.broken) > 3 else ""
         raise InputError(
-            f"{records.source}: none of its {len(records)} pictures could be used ({told}, ...). See: topwork audit"
+            f"{records.source}: none of its {len(records)} pictures could be used: {told}{more}. "
+            "Expected JPEG, PNG, WebP, BMP, GIF or TIFF files."
         )
     given = np.array([row.split == "test" for row in found.records], np.bool_)
     if split:
@@ -156,18 +168,22 @@ def _read(records: Records, settings: FitSettings, progress: Progress | None, sp
     return Read(chosen, found, copies, held, reason, seconds)
 
 
-def _sample(records: Records, geometry: Geometry) -> list[Pixels]:
-    """Pixels of a few usable pictures, from all over the table."""
-    pixels: list[Pixels] = []
-    step = max(1, len(records) // CHECKED_WITH)
-    for record in records.rows[::step]:
-        try:
-            pixels.append(to_pixels(decode(read_bytes(record.path), wanted=geometry).image, geometry))
-        except BadPicture:
-            continue
-        if len(pixels) == CHECKED_WITH:
-            break
-    return pixels
+def sample_of(records: Records) -> Sample:
+    """Gives pixels of a few usable pictures from all over the table, for the choice of an engine."""
+
+    def sample(geometry: Geometry) -> list[Pixels]:
+        pixels: list[Pixels] = []
+        step = max(1, len(records) // CHECKED_WITH)
+        for record in records.rows[::step]:
+            try:
+                pixels.append(to_pixels(decode(read_bytes(record.path), wanted=geometry).image, geometry))
+            except BadPicture:
+                continue
+            if len(pixels) == CHECKED_WITH:
+                break
+        return pixels
+
+    return sample
 
 
 def _table(seen: Read, rows: NDArray[np.int64], mirrored: bool, settings: FitSettings) -> FeatureTable:

@@ -29,6 +29,8 @@ Float32 = NDArray[np.float32]
 
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 
+_first_call = threading.Lock()
+
 
 class Engine(Protocol):
     """Runs a backbone. `infer` may be called from `lanes` threads at once."""
@@ -49,6 +51,7 @@ class OpenVinoEngine:
     """A compiled OpenVINO model, one inference request per lane, one thread per request."""
 
     name = "openvino"
+    _begun = False
 
     def __init__(self, model: Any, precision: str = "f32", batch: int = 1) -> None:
         self.precision = precision
@@ -71,6 +74,15 @@ class OpenVinoEngine:
 
     def infer(self, pixels: Pixels) -> Float32:
         """Features (n, D) of pixels (n, H, W, 3), n <= batch."""
+        if not OpenVinoEngine._begun:
+            # openvino builds tables in its first call; two threads in there at once can wait for each other for ever.
+            with _first_call:
+                features = self._infer(pixels)
+                OpenVinoEngine._begun = True
+                return features
+        return self._infer(pixels)
+
+    def _infer(self, pixels: Pixels) -> Float32:
         request = self._requests.get()
         try:
             request.infer([_padded(pixels, self.batch)], share_inputs=True)
