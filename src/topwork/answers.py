@@ -94,6 +94,7 @@ class Score:
     broken: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     images_per_second: float = 0.0
+    warnings: list[str] = field(default_factory=list)
 
     def to_config(self) -> dict[str, Any]:
         """As JSON types."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from topwork.features.extract import Extraction
 from topwork.features.table import FeatureTable
 from topwork.heads.suspects import suspect_labels
-from topwork.pictures.likeness import candidate_pairs, linked_groups, unpack
+from topwork.pictures.likeness import NEAR_BITS, Hashes, candidate_pairs, linked_groups, unpack
 
 Labels = NDArray[np.int64]
 
@@ -83,7 +83,7 @@ def find_copies(found: Extraction, columns: NDArray[np.int64]) -> Copies:
             np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]),
             np.bitwise_count(hashes[pairs[:, 0]] ^ mirrors[pairs[:, 1]]),
         )
-        confirmed = _confirmed(pairs, _directions(found.table.subset(first), columns))
+        confirmed = _confirmed(pairs, _directions(found.table.subset(first), columns), hashes, mirrors)
         pairs = first[pairs[(bits <= SURE_BITS) | confirmed]]
     groups = linked_groups(n, np.concatenate([exact_pairs, pairs]))
     exact = _members(first[same])
@@ -91,14 +91,17 @@ def find_copies(found: Extraction, columns: NDArray[np.int64]) -> Copies:
     return Copies(groups, exact, near)
 
 
-def _confirmed(pairs: Labels, directions: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which pairs (P, 2) are near by features, where being that near is rare."""
+def _confirmed(pairs: Labels, directions: NDArray[np.float32], hashes: Hashes, mirrors: Hashes) -> NDArray[np.bool_]:
+    """Which pairs (P, 2) are near by features, where being that near is rare among pictures with other hashes."""
     n = len(directions)
-    drawn = directions[np.random.default_rng(0).permutation(n)[:2000]]
+    drawn = np.random.default_rng(0).permutation(n)[:2000]
     common = np.empty(n, np.bool_)
     for start in range(0, n, 1024):
-        near = (directions[start : start + 1024] @ drawn.T >= NEAR_COSINE).sum(1)
-        common[start : start + 1024] = near > max(5, COMMON_SHARE * len(drawn))
+        part = hashes[start : start + 1024, None]
+        near = directions[start : start + 1024] @ directions[drawn].T >= NEAR_COSINE
+        # A burst of ten photos is no proof that such pictures are common: what the hash calls near is not counted.
+        near &= np.minimum(np.bitwise_count(part ^ hashes[drawn]), np.bitwise_count(part ^ mirrors[drawn])) > NEAR_BITS
+        common[start : start + 1024] = near.sum(1) > max(5, COMMON_SHARE * len(drawn))
     confirmed = np.zeros(len(pairs), np.bool_)
     for start in range(0, len(pairs), 8192):
         first, second = pairs[start : start + 8192].T

@@ -179,13 +179,14 @@ def _read(path: Path) -> Bundle:
             raise ValueError("it does not say that it is a bundle")
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: expected a bundle made by topwork fit; its {CONFIG} cannot be read: {error}.") from error
-    if not isinstance(whole.get("format"), int) or whole["format"] > FORMAT:
+    written = whole.get("format")
+    if isinstance(written, int) and written > FORMAT:
         raise BundleError(
-            f"{path}: made by topwork {whole.get('topwork', '?')} in format {whole.get('format')}; this version reads up to "
-            f"format {FORMAT}. Update topwork: pip install --upgrade topwork"
+            f"{path}: made by topwork {whole.get('topwork', '?')}; its {CONFIG} is of format {written}, and this version reads "
+            f"up to format {FORMAT}. Update topwork: pip install --upgrade topwork"
         )
     body = {key: value for key, value in whole.items() if key not in ("sha256", "tells")}
-    if _checksum(body) != whole.get("sha256"):
+    if not isinstance(written, int) or _checksum(body) != whole.get("sha256"):
         raise BundleError(f"{path}: {CONFIG} was changed or damaged. Take a fresh copy, or fit again.")
     try:
         decides, sizes, engine = dict(body["decides"]), dict(body.get("sizes", {})), body["engine"]["name"]

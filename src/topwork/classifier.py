@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from topwork import __version__
 from topwork.answers import NONE_OF_THESE, Prediction, Predictions, Score, score_answers
 from topwork.bundle import read_bundle, write_bundle
-from topwork.errors import BundleError, InputError, StorageError
+from topwork.errors import BundleError, InputError, StorageError, WeightsError
 from topwork.features.choose import open_engine, open_files
 from topwork.features.engines import Engine
 from topwork.features.extract import Extraction, Progress, extract, store_key
@@ -26,7 +26,7 @@ from topwork.heads.head import Head
 from topwork.heads.metrics import softmax
 from topwork.heads.strangers import Strangers
 from topwork.pictures.records import Records
-from topwork.pictures.sources import Pictures, labelled_records, plain_records
+from topwork.pictures.sources import IN_MEMORY, Pictures, labelled_records, plain_records
 from topwork.zoo.spec import BackboneSpec
 
 
@@ -76,13 +76,15 @@ class Classifier:
         every[np.array(found.usable, np.bool_)] = probs
         rows: list[Prediction] = []
         place = 0
-        for record, usable in zip(records, found.usable, strict=True):
+        for number, (record, usable) in enumerate(zip(records, found.usable, strict=True)):
+            name = f"picture {number}" if records.source == IN_MEMORY else str(record.path)
             if not usable:
-                rows.append(Prediction(str(record.path), None, None, False, [], None, errors[str(record.path)]))
+                rows.append(Prediction(name, None, None, False, [], None, errors[str(record.path)]))
                 continue
-            rows.append(self._answer(str(record.path), probs[place], bool(strange[place]), float(scores[place]), top))
+            rows.append(self._answer(name, probs[place], bool(strange[place]), float(scores[place]), top))
             place += 1
-        return Predictions(rows, self.classes, every, time.perf_counter() - start, found.warnings)
+        warnings = [*records.notes, *found.warnings]
+        return Predictions(rows, self.classes, every, time.perf_counter() - start, warnings)
 
     def _answer(self, path: str, probs: NDArray[np.float32], strange: bool, score: float, top: int) -> Prediction:
         order = np.argsort(-probs, kind="stable")[:top]
@@ -90,10 +92,20 @@ class Classifier:
         label = NONE_OF_THESE if strange else self.classes[order[0]]
         return Prediction(path, label, round(float(probs[order[0]]), 6), strange, ranking, round(score, 4))
 
-    def score(self, pictures: Pictures, *, progress: Progress | None = None, store: bool = False) -> Score:
-        """How good the answers to labelled pictures are. Raises InputError for classes this classifier does not know."""
+    def score(
+        self,
+        pictures: Pictures,
+        *,
+        labels: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        store: bool = False,
+    ) -> Score:
+        """How good the answers to labelled pictures are: a folder, a CSV, (picture, label) pairs, or pictures with `labels`.
+
+        Where there is a test/ beside train/ it alone counts. Raises InputError for classes this classifier does not know.
+        """
         start = time.perf_counter()
-        with labelled_records(pictures) as given:
+        with labelled_records(pictures, labels) as given:
             records = given.of_split("test") if any(row.split == "test" for row in given) else given
             records = self.known(records)
             found, table = self.features(records, progress=progress, keep=store)
@@ -103,8 +115,13 @@ class Classifier:
         strange = scores > self.strangers.threshold
         paths = [str(path) for path in found.records.paths]
         score = score_answers(probs, found.records.labels, strange, paths, self.classes)
-        seconds = time.perf_counter() - start
-        return replace(score, broken=found.broken, seconds=seconds, images_per_second=found.images_per_second)
+        return replace(
+            score,
+            broken=found.broken,
+            seconds=round(time.perf_counter() - start, 3),
+            images_per_second=round(found.images_per_second, 1),
+            warnings=[*records.notes, *found.warnings],
+        )
 
     def known(self, records: Records) -> Records:
         """The same table with this classifier's classes. Raises InputError naming the classes it does not know."""
@@ -162,6 +179,8 @@ class Classifier:
             "report.html": render(facts, thumbnail),
             "README.md": model_card(facts),
         }
+        # A file's name may be no text at all: then its bytes are spelled out.
+        texts = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()}
         tensors = {**self.head.to_tensors(), **self.strangers.to_tensors()}
         return write_bundle(path, config, tensors, {} if slim else self.parts, texts)
 
@@ -177,8 +196,11 @@ class Classifier:
             classes = tuple(str(name) for name in config["classes"])
             name, precision = str(config["engine"]["name"]), str(config["engine"]["precision"])
             weights, slim = str(config["weights"]), bool(config["slim"])
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"{path}: config.json has no {error}. The bundle is damaged or from another version.") from error
+        except (KeyError, TypeError, ValueError, WeightsError) as error:
+            raise BundleError(
+                f"{path}: written by topwork {config.get('topwork', '?')}, and this is {__version__}, which cannot use it: "
+                f"{type(error).__name__}: {error}. Fit again, or install the topwork that wrote it."
+            ) from error
         if slim:
             chosen = open_engine(spec.id, weights, name)
             if chosen.spec.fingerprint != spec.fingerprint:
@@ -186,7 +208,10 @@ class Classifier:
             engine, parts = chosen.engine, chosen.parts
         else:
             parts = bundle.parts
-            engine = open_files(parts, name, precision, spec)
+            try:
+                engine = open_files(parts, name, precision, spec)
+            except (KeyError, RuntimeError) as error:
+                raise BundleError(f"{path}: {name} cannot open its engine file: {error}. Fit again.") from error
         facts: dict[str, Any] = {}
         splits: dict[str, list[str]] = {}
         with contextlib.suppress(OSError, ValueError):

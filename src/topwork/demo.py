@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from topwork.errors import InputError
-from topwork.runtime import make_folder
+from topwork.runtime import make_folder, storage_error
 
 TRAINED = 1200
 """Of the 1,797 digits, the first so many are for training."""
@@ -18,7 +18,7 @@ ENLARGED = 8
 
 
 def write_digits(folder: Path) -> tuple[Path, Path]:
-    """Write the digits as PNGs under folder/train and folder/test; returns both. Raises InputError where others' files are."""
+    """Write the digits as PNGs under folder/train and folder/test; returns both. Raises InputError, StorageError."""
     from sklearn.datasets import load_digits
 
     if folder.exists() and not folder.is_dir():
@@ -35,5 +35,9 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
         place = make_folder(folder / ("train" if number < TRAINED else "test") / str(digit))
         pixels = 255 - np.rint(scan * (255 / 16)).astype(np.uint8)
         side = scan.shape[0] * ENLARGED
-        Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(place / f"{number:04d}.png")
+        picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+        try:
+            picture.save(place / f"{number:04d}.png")
+        except OSError as error:
+            raise storage_error(place, error) from error
     return folder / "train", folder / "test"

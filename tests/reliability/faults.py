@@ -21,10 +21,11 @@ import numpy as np
 
 from topwork import runtime
 from topwork.bundle import Bundle, read_bundle, write_bundle
+from topwork.errors import StorageError
 from topwork.features.extract import Extraction, extract, store_key
 from topwork.features.store import Row, Store
 from topwork.pictures.decode import Geometry
-from topwork.pictures.records import read_records
+from topwork.pictures.records import list_pictures
 from topwork.zoo.spec import BackboneSpec
 
 WIDTH = 600
@@ -50,7 +51,7 @@ class ToyEngine:
 
 def toy_extract(folder: Path, store: Path | None, progress: Callable[[int, int], None] | None = None) -> Extraction:
     """The features of a folder, through the store in the file `store`."""
-    records = read_records(folder)
+    records = list_pictures([folder])
     if store is None:
         return extract(records, toy_spec(), ToyEngine())
     with Store(store_key(toy_spec(), ToyEngine()), "toy", store) as kept:
@@ -68,8 +69,9 @@ def write_toy(path: Path, version: int, parts: Path) -> None:
     sources = {}
     for name in ("model.xml", "model.bin", "backbone.safetensors"):
         source = parts / f"{version}-{name}"
-        if not source.exists():
-            source.write_bytes(f"{name} {version} ".encode() * 3000)
+        data = f"{name} {version} ".encode() * 3000
+        if not source.exists() or source.stat().st_size < len(data):  # who wrote it may have been killed
+            source.write_bytes(data)
         sources[name] = source
     config = {"engine": {"name": "openvino"}, "version": version, "topwork": "0"}
     texts = {"metrics.json": json.dumps(version), "splits.json": json.dumps(version), "report.html": "x" * 5000}
@@ -167,7 +169,7 @@ class Workers:
 
 
 def extract_job(folder: str, store: str, done: str, nth: int = -1, mode: int = 0) -> None:
-    """Extract; the number of pictures done stands in the file `done`. With nth: see faults.c; the calls made stand there too."""
+    """Extract; the file `done` holds the number of pictures done and, with nth (see faults.c), the number of calls."""
     with open(done, "r+b") as file, mmap.mmap(file.fileno(), 16) as shared:
 
         def progress(count: int, _: int) -> None:
@@ -175,12 +177,15 @@ def extract_job(folder: str, store: str, done: str, nth: int = -1, mode: int = 0
 
         if nth >= 0:
             ctypes.CDLL(None).faults_arm(nth, mode)
-        found = toy_extract(Path(folder), Path(store), progress)
+        try:
+            found = toy_extract(Path(folder), Path(store), progress)
+        except StorageError:  # when the store is opened; the commands go on without it
+            os._exit(6)
         shared[8:16] = ctypes.CDLL(None).faults_calls().to_bytes(8, "little") if nth >= 0 else bytes(8)
         if nth >= 0:
             ctypes.CDLL(None).faults_arm(-1, 0)
-        if mode > 2 and not found.warnings:
-            os._exit(3)
+        if mode > 2:
+            os._exit(2 if found.warnings else 3)
 
 
 def share_job(store: str, seed: int, rows: int) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PICTURES
 from faults import ToyEngine, Workers, extract_job, toy_extract, toy_spec
 
+from conftest import PICTURES
 from topwork.features.extract import Extraction, store_key
 from topwork.features.store import BATCH_ROWS, Store
 
@@ -95,13 +95,15 @@ def test_a_disk_that_fills_or_fails_at_each_write(
     kept = (tmp_path / "old.sqlite").read_bytes()
     (tmp_path / "whole" / "s.sqlite").write_bytes(kept)
     calls = calls_of(faulty_workers, pictures, tmp_path / "whole" / "s.sqlite", blank(tmp_path))
+    told = 0
     for nth in sorted({round(place) for place in np.linspace(1, calls, min(points, calls))}):
         for fault in (errno.ENOSPC, errno.EIO) if points > 100 else ((errno.ENOSPC, errno.EIO)[nth % 2],):
             store, done = tmp_path / f"{nth}-{fault}" / "s.sqlite", blank(tmp_path)
             store.parent.mkdir()
             store.write_bytes(kept)
             ended = faulty_workers.run(extract_job, pictures, store, done, nth, fault)
-            assert ended in (0, 1, 3)
+            told += ended in (2, 6)
+            assert ended in (2, 3, 6)  # 3: the call that failed was one that SQLite can do without, or makes when closing
             with Store(store_key(toy_spec(), ToyEngine()), "toy", store) as now:
                 for sha, row in zip(before.sha256, before.table.read(0, PICTURES // 2), strict=True):
                     found = now.get(sha)
@@ -110,3 +112,4 @@ def test_a_disk_that_fills_or_fails_at_each_write(
             again = toy_extract(pictures, store)
             np.testing.assert_array_equal(again.table.read(0, PICTURES), uninterrupted.table.read(0, PICTURES))
             assert not again.warnings
+    assert told

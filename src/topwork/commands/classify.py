@@ -6,9 +6,9 @@ import csv
 import io
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from topwork.commands.common import (
     EXIT_GATE,
@@ -17,18 +17,28 @@ from topwork.commands.common import (
     Device,
     EngineName,
     Json,
+    Offline,
     Out,
     Quiet,
+    Seed,
+    Switch,
+    Verbose,
+    number,
     percent,
     progress_bar,
     say,
+    stay_offline,
     told_broken,
     warn,
 )
 
+if TYPE_CHECKING:
+    from topwork.answers import Prediction, Score
+
 
 def fit(
     pictures: str,
+    /,
     *,
     out: Out,
     test: str | None = None,
@@ -36,12 +46,14 @@ def fit(
     weights: str = "pretrained",
     engine: EngineName = "auto",
     device: Device = "auto",
-    test_share: float = 0.2,
-    seed: int = 0,
-    slim: bool = False,
+    test_share: Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))] = 0.2,
+    seed: Seed = 0,
+    slim: Switch = False,
     store: bool = True,
+    offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Fit a classifier to labelled pictures and write it as a bundle.
 
@@ -69,10 +81,14 @@ def fit(
         Refer to the backbone by name instead of holding it.
     store
         Keep embeddings, so that the next fit need not make them again.
+    offline
+        Never fetch weights of a timm network. lite0 never needs a network.
     json_
-        Print one JSON document.
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
     quiet
         No progress bar.
+    verbose
+        Tell the reason of every automatic choice, the seconds of each step, and every broken picture.
     """
     start = time.perf_counter()
     from topwork.bundle import check_place
@@ -80,6 +96,7 @@ def fit(
     from topwork.fitting import fit as fit_pictures
 
     check_place(out)
+    stay_offline(offline)
     settings = FitSettings(backbone, weights, engine, device, test_share, seed, store)
     with progress_bar("features", quiet) as progress:
         classifier = fit_pictures(pictures, test=test, settings=settings, progress=progress)
@@ -111,15 +128,19 @@ def fit(
         "seconds_by_step": timings["steps"],
     }
     say(result, _fit_text(result, audit), json_)
-    warn(*facts["warnings"], *told_broken(audit["broken"]))
+    if verbose:
+        warn(*[f"{what}: {reason}" for what, reason in facts["reasons"].items()])
+        warn(*[f"{step}: {seconds:.2f} s" for step, seconds in timings["steps"].items()])
+    warn(*facts["warnings"], *told_broken(audit["broken"], verbose))
     return EXIT_PARTIAL if audit["broken"] else 0
 
 
-def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> str:
+def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> list[str]:
     lines = [
         f"{result['bundle']}: {percent(result['accuracy'])} right "
-        f"({percent(result['accuracy_low'])} to {percent(result['accuracy_high'])}, {result['n']} test pictures), "
-        f"{len(result['classes'])} classes, {result['train']} training pictures, {result['seconds']:.1f} s",
+        f"({percent(result['accuracy_low'])} to {percent(result['accuracy_high'])}, {number(result['n'], 'test picture')}), "
+        f"{number(len(result['classes']), 'class', 'classes')}, {number(result['train'], 'training picture')}, "
+        f"{result['seconds']:.1f} s",
         f"  probabilities   {'calibrated' if result['calibration']['calibrated'] else result['calibration']['reason']}; "
         f"calibration error {result['ece']:.3f}",
         f"  none of these   said of {percent(1 - result['coverage'])} of the test pictures; "
@@ -128,20 +149,20 @@ def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> str:
         f"{', averaged with mirror images' if result['head']['mirrored'] else ''}",
         f"  engine          {result['engine']}, {result['images_per_second']:.0f} pictures a second, files to features",
     ]
-    told = [
-        (len(audit["broken"]), "broken"),
-        (len(audit["duplicates"]), "groups of copies"),
-        (len(audit["near_duplicates"]), "groups of near-copies"),
-        (len(audit["label_conflicts"]), "label conflicts"),
-        (len(audit["leaks"]), "test pictures that are copies of training pictures"),
-        (len(audit["suspect_labels"]), "suspect labels"),
-    ]
-    found = ", ".join(f"{count} {what}" for count, what in told if count)
+    told = {
+        "broken": ("broken picture", None),
+        "duplicates": ("group of copies", "groups of copies"),
+        "near_duplicates": ("group of near-copies", "groups of near-copies"),
+        "label_conflicts": ("label conflict", None),
+        "leaks": ("test picture that is a copy of a training picture", "test pictures that are copies of training pictures"),
+        "suspect_labels": ("suspect label", None),
+    }
+    found = ", ".join(number(len(audit[key]), *words) for key, words in told.items() if audit[key])
     lines.append(f"  pictures        {found or 'nothing found wrong'}")
     if audit["accuracy_without_leaks"] is not None:
         lines.append(f"  without leaks   {percent(audit['accuracy_without_leaks'])} right")
     lines.append(f"  report          {result['report']}")
-    return "\n".join(lines)
+    return lines
 
 
 def predict(
@@ -149,11 +170,13 @@ def predict(
     pictures: Annotated[list[str], Parameter(negative="")],
     /,
     *,
-    always_answer: bool = False,
-    top: int = 5,
-    format_: Annotated[str, Parameter(name="--format")] = "text",
+    always_answer: Switch = False,
+    top: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
+    format_: Annotated[Literal["text", "csv"], Parameter(name="--format")] = "text",
+    offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Say what pictures show.
 
@@ -162,20 +185,25 @@ def predict(
     bundle
         A bundle made by topwork fit.
     pictures
-        Pictures, or folders of them.
+        Pictures, folders of them, or a CSV with path,label. Write -- before a name that begins with a dash.
     always_answer
         Name the likeliest class even where "none of these" is the better answer.
     top
         How many classes the ranking shows.
     format_
-        text or csv.
+        One line of text for each picture, or a CSV table.
+    offline
+        Never fetch anything; only a slim bundle on a timm network would.
     json_
-        Print one JSON document.
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
     quiet
         No progress bar.
+    verbose
+        Tell the engine, the seconds, and how far each picture is from the threshold for "none of these".
     """
     from topwork.classifier import Classifier
 
+    stay_offline(offline)
     classifier = Classifier.load(bundle)
     with progress_bar("pictures", quiet) as progress:
         answers = classifier.predict(pictures, always_answer=always_answer, top=top, progress=progress)
@@ -183,6 +211,9 @@ def predict(
         "bundle": str(bundle),
         "threshold": classifier.strangers.threshold,
         "seconds": round(answers.seconds, 3),
+        "engine": f"{classifier.engine.name} {classifier.engine.precision}",
+        "backbone": classifier.spec.id,
+        "warnings": answers.warnings,
         "predictions": [row.to_config() for row in answers],
     }
     if format_ == "csv" and not json_:
@@ -190,18 +221,32 @@ def predict(
         table = csv.writer(out, lineterminator="\n")
         table.writerow(["path", "label", "probability", "none_of_these", "error"])
         for row in answers:
-            table.writerow([row.path, row.label or "", row.probability or "", int(row.none_of_these), row.error or ""])
+            seen = row.error is None
+            table.writerow(
+                [row.path, row.label, row.probability, str(row.none_of_these).lower(), ""]
+                if seen
+                else [row.path, "", "", "", row.error]
+            )
         print(out.getvalue(), end="")
     else:
-        lines = []
-        for row in answers:
-            if row.error is not None:
-                continue
-            ranking = ", ".join(f"{one['label']} {percent(one['probability'])}" for one in row.top[:3])
-            lines.append(f"{row.path}: {row.label} ({ranking})")
-        say(document, "\n".join(lines), json_)
+        say(document, [_answer_text(row, top, verbose) for row in answers if row.error is None], json_)
+    if verbose:
+        warn(
+            f"engine: {document['engine']}; {number(len(answers), 'picture')} in {answers.seconds:.2f} s; "
+            f"none of these from a stranger score of {classifier.strangers.threshold:.3g}"
+        )
     warn(*answers.warnings, *[f"{row.path}: {row.error}" for row in answers if row.error is not None])
     return EXIT_PARTIAL if answers.failed else 0
+
+
+def _answer_text(row: Prediction, top: int, verbose: bool) -> str:
+    """path: label probability, then the runners-up."""
+    ranking = [f"{one['label']} {percent(one['probability'])}" for one in row.top[: top if verbose else min(top, 3)]]
+    score = f"; stranger score {row.stranger_score:.3g}" if verbose else ""
+    if row.none_of_these:
+        return f"{row.path}: {row.label} (most like {', '.join(ranking)}{score})"
+    rest = f"{', '.join(ranking[1:])}{score}".removeprefix("; ")
+    return f"{row.path}: {ranking[0]}" + (f" ({rest})" if rest else "")
 
 
 def score(
@@ -209,9 +254,11 @@ def score(
     pictures: str,
     /,
     *,
-    fail_under: float | None = None,
+    fail_under: Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=100))] = None,
+    offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Tell how good a classifier's answers to labelled pictures are.
 
@@ -222,14 +269,19 @@ def score(
     pictures
         A folder with one folder per class, or a CSV with path,label.
     fail_under
-        Exit with code 4 when the accuracy is below this share (0.95) or percentage (95).
+        Exit with code 4 when the accuracy is below this share (0.95) or percentage (95); 1 is all of them.
+    offline
+        Never fetch anything; only a slim bundle on a timm network would.
     json_
-        Print one JSON document.
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
     quiet
         No progress bar.
+    verbose
+        Tell every class, and every mistake and broken picture.
     """
     from topwork.classifier import Classifier
 
+    stay_offline(offline)
     classifier = Classifier.load(bundle)
     with progress_bar("pictures", quiet) as progress:
         found = classifier.score(pictures, progress=progress)
@@ -239,20 +291,33 @@ def score(
         "engine": f"{classifier.engine.name} {classifier.engine.precision}",
         "backbone": classifier.spec.id,
     }
-    text = [
-        f"{percent(found.accuracy)} right ({percent(found.accuracy_low)} to {percent(found.accuracy_high)}, n = {found.n})",
-        f"  calibration error {found.ece:.3f}; answered {percent(found.coverage)}, "
-        f"of those {percent(found.accuracy_answered)} right",
-    ]
-    weak = sorted((row for row in found.per_class if row["n"]), key=lambda row: row["recall"])[:5]
-    text += [f"  {row['label']}: {percent(row['recall'])} of {row['n']} found" for row in weak if row["recall"] < 1]
-    text += [
-        f"  {one['path']}: said {one['predicted']} {percent(one['probability'])}, is {one['label']}"
-        for one in found.mistakes[:5]
-    ]
-    say(document, "\n".join(text), json_)
-    warn(*told_broken(found.broken))
+    say(document, _score_text(str(bundle), found, None if verbose else 5), json_)
+    warn(*found.warnings, *told_broken(found.broken, verbose))
     if fail_under is not None and found.accuracy < (fail_under / 100 if fail_under > 1 else fail_under):
-        warn(f"accuracy {percent(found.accuracy)} is below --fail-under {fail_under:g}")
+        wanted = percent(fail_under / 100 if fail_under > 1 else fail_under)
+        warn(f"topwork: expected at least {wanted} right (--fail-under {fail_under:g}), found {percent(found.accuracy)}.")
         return EXIT_GATE
     return EXIT_PARTIAL if found.broken else 0
+
+
+def _score_text(bundle: str, found: Score, most: int | None) -> list[str]:
+    lines = [
+        f"{bundle}: {percent(found.accuracy)} right ({percent(found.accuracy_low)} to {percent(found.accuracy_high)}, "
+        f"{number(found.n, 'picture')}), {found.images_per_second:.0f} pictures a second",
+        f"  probabilities   calibration error {found.ece:.3f}",
+        f"  none of these   said of {percent(1 - found.coverage)} of the pictures; "
+        f"of the others {percent(found.accuracy_answered)} right",
+    ]
+    weak = sorted((row for row in found.per_class if row["n"]), key=lambda row: row["recall"])
+    if most is not None:
+        weak = [row for row in weak if row["recall"] < 1][:most]
+    if weak:
+        lines.append("  weakest classes" if most is not None else "  classes")
+        lines += [f"    {row['label']}: {percent(row['recall'])} of {row['n']} found" for row in weak]
+    if found.mistakes:
+        lines.append("  surest mistakes")
+    lines += [
+        f"    {one['path']}: said {one['predicted']} ({percent(one['probability'])}), is {one['label']}"
+        for one in found.mistakes[:most]
+    ]
+    return lines

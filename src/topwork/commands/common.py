@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 EXIT_ERROR, EXIT_USAGE, EXIT_PARTIAL, EXIT_GATE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-Out = Annotated[Path, Parameter(name=["-o", "--out"])]
-Backbone = Annotated[str, Parameter(name=["-b", "--backbone"])]
+Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+Backbone = Annotated[str, Parameter(name=["--backbone", "-b"])]
 EngineName = Literal["auto", "torch", "openvino", "onnxruntime"]
 Device = Literal["auto", "cpu", "cuda"]
-Json = Annotated[bool, Parameter(name="--json", negative="")]
-Quiet = Annotated[bool, Parameter(name=["-q", "--quiet"], negative="")]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
+Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False)]
+Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False)]
+Offline = Annotated[bool, Parameter(name="--offline", negative="", show_default=False)]
 
 QUIET_FOR = 1.0
 """Seconds of work before a progress bar shows."""
@@ -55,15 +60,25 @@ def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int]
         bar.stop()
 
 
-def say(document: dict[str, Any], text: str, as_json: bool) -> None:
-    """The result on stdout: one JSON document, or the text."""
-    print(json.dumps(document, indent=1, ensure_ascii=False) if as_json else text)
+def say(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """The result on stdout: one JSON document, or lines of text."""
+    if as_json:
+        print(json.dumps(document, indent=1, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
+    else:
+        print("\n".join(shown(line) for line in lines))
 
 
 def warn(*lines: str) -> None:
     """Lines on stderr."""
     for line in lines:
-        print(line, file=sys.stderr)
+        print(shown(line), file=sys.stderr)
+
+
+def shown(text: str) -> str:
+    """The text for one line of a terminal: what a file's name may hold of line ends and control characters is spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def percent(share: float | None) -> str:
@@ -71,9 +86,21 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def told_broken(broken: list[dict[str, str]], most: int = 10) -> list[str]:
-    """A line for each picture that could not be used, up to `most`."""
+def number(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: 1 picture, 2 pictures."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def stay_offline(wanted: bool) -> None:
+    """Forbid timm's hub the network, before anything of it is imported."""
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def told_broken(broken: list[dict[str, str]], every: bool = False, most: int = 10) -> list[str]:
+    """A line for each picture that could not be used, up to `most` unless `every`."""
+    most = len(broken) if every else most
     lines = [f"{bad['path']}: {bad['reason']}: {bad['detail']}" for bad in broken[:most]]
     if len(broken) > most:
-        lines.append(f"and {len(broken) - most} more pictures that could not be used, see --json")
+        lines.append(f"and {len(broken) - most} more pictures that could not be used, see -v")
     return lines

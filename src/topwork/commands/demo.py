@@ -7,7 +7,7 @@ from pathlib import Path
 from topwork.commands.common import Quiet, percent, progress_bar
 
 
-def demo(folder: Path = Path("topwork-demo"), *, quiet: Quiet = False) -> int:
+def demo(folder: Path = Path("topwork-demo"), /, *, quiet: Quiet = False) -> int:
     """Fit, score and ask a classifier of real handwritten digits, with no network and nothing of your own.
 
     Parameters

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from topwork import __version__
 from topwork.commands.common import (
     EXIT_PARTIAL,
     Backbone,
     Device,
     EngineName,
     Json,
+    Offline,
     Out,
     Quiet,
+    Seed,
+    Verbose,
+    number,
     percent,
     progress_bar,
     say,
+    stay_offline,
     told_broken,
     warn,
 )
 
+if TYPE_CHECKING:
+    from topwork.audit import Audit
+
 
 def audit(
     pictures: str,
+    /,
     *,
     backbone: Backbone = "lite0",
     weights: str = "pretrained",
     engine: EngineName = "auto",
     device: Device = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
+    store: bool = True,
+    offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Find what is wrong with labelled pictures; nothing is changed.
 
@@ -48,63 +60,72 @@ def audit(
         Where torch runs.
     seed
         Draws the folds.
+    store
+        Keep and use stored embeddings.
+    offline
+        Never fetch weights of a timm network. lite0 never needs a network.
     json_
-        Print one JSON document.
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
     quiet
         No progress bar.
+    verbose
+        Tell every finding, not only the first five of a kind.
     """
+    from topwork.fitting import FitSettings
     from topwork.fitting import audit as audit_pictures
 
-    settings: dict[str, Any] = {"backbone": backbone, "weights": weights, "engine": engine, "device": device, "seed": seed}
+    stay_offline(offline)
+    settings = FitSettings(backbone, weights, engine, device, seed=seed, store=store)
     with progress_bar("pictures", quiet) as progress:
-        found = audit_pictures(pictures, progress=progress, **settings)
-    sizes = ", ".join(f"{row['label']} {row['n']}" for row in sorted(found.classes, key=lambda row: row["n"])[:3])
-    lines = [
-        f"{pictures}: {found.usable} of {found.pictures} pictures usable, {len(found.classes)} classes (smallest: {sizes})",
-        *_part("broken", [f"{one['path']}: {one['reason']}: {one['detail']}" for one in found.broken]),
-        *_part("copies", [" = ".join(group) for group in found.duplicates]),
-        *_part("near-copies", [" ~ ".join(group) for group in found.near_duplicates]),
-        *_part(
-            "label conflicts",
-            [
-                " / ".join(f"{path} ({label})" for path, label in zip(one["paths"], one["labels"], strict=True))
-                for one in found.label_conflicts
-            ],
-        ),
-        *_part("leaks", [f"{one['test']} is a copy of {one['train']} ({one['kind']})" for one in found.leaks]),
-        *_part(
-            "suspect labels",
-            [
-                f"{one['path']}: {one['label']}, more like {one['suggested']} ({percent(one['probability'])})"
-                for one in found.suspect_labels
-            ],
-        ),
-        *_part("odd sizes", [f"{one['path']}: {one['width']} x {one['height']}, {one['reason']}" for one in found.odd_sizes]),
-        *_part("named for another format", [f"{one['path']}: {one['detail']}" for one in found.extension_mismatches]),
-        *_part("very small classes", found.small_classes),
-    ]
-    if found.imbalance is not None and found.imbalance >= 10:
-        lines.append(f"  very unequal classes: the largest has {found.imbalance:.0f} times the pictures of the smallest")
-    if found.accuracy_with_leaks is not None:
-        lines.append(
-            f"  accuracy with the leaked test pictures {percent(found.accuracy_with_leaks)}, "
-            f"without them {percent(found.accuracy_without_leaks)}"
-        )
-    if len(lines) == 1:
-        lines.append("  nothing found wrong")
-    say(found.to_config(), "\n".join(lines), json_)
+        found = audit_pictures(pictures, settings=settings, progress=progress)
+    say(found.to_config(), _audit_text(pictures, found, None if verbose else 5), json_)
     return EXIT_PARTIAL if found.broken else 0
 
 
-def _part(title: str, rows: list[str], most: int = 5) -> list[str]:
-    if not rows:
-        return []
-    more = [f"    and {len(rows) - most} more, see --json"] if len(rows) > most else []
-    return [f"  {title}: {len(rows)}", *(f"    {row}" for row in rows[:most]), *more]
+def _audit_text(pictures: str, found: Audit, most: int | None) -> list[str]:
+    smallest = min(found.classes, key=lambda row: int(row["n"]), default=None)
+    classes = number(len(found.classes), "class", "classes")
+    lines = [
+        f"{pictures}: {found.usable:,} of {number(found.pictures, 'picture')} usable, {classes}"
+        + (f", the smallest {smallest['label']} with {smallest['n']}" if smallest is not None else "")
+    ]
+
+    def part(title: str, rows: list[str]) -> None:
+        if rows:
+            lines.append(f"  {title}: {len(rows)}")
+            lines.extend(f"    {row}" for row in rows[:most])
+            if most is not None and len(rows) > most:
+                lines.append(f"    and {len(rows) - most} more, see -v or --json")
+
+    part("broken", [f"{one['path']}: {one['reason']}: {one['detail']}" for one in found.broken])
+    conflicts = [zip(one["paths"], one["labels"], strict=True) for one in found.label_conflicts]
+    part("one picture under two labels", [" = ".join(f"{path} ({label})" for path, label in pairs) for pairs in conflicts])
+    part("leaks from training to test", [f"{one['test']} = {one['train']} ({one['kind']})" for one in found.leaks])
+    if found.accuracy_with_leaks is not None:
+        lines.append(
+            f"    test accuracy with the leaked pictures {percent(found.accuracy_with_leaks)}, "
+            f"without them {percent(found.accuracy_without_leaks)}"
+        )
+    part("copies", [" = ".join(group) for group in found.duplicates])
+    part("near-copies", [" ~ ".join(group) for group in found.near_duplicates])
+    part(
+        "suspect labels",
+        [
+            f"{one['path']}: {one['label']}, more like {one['suggested']} ({percent(one['probability'])})"
+            for one in found.suspect_labels
+        ],
+    )
+    part("very small classes", found.small_classes)
+    if found.imbalance is not None and found.imbalance >= 10:
+        lines.append(f"  very unequal classes: the largest has {found.imbalance:.0f} times the pictures of the smallest")
+    part("odd sizes", [f"{one['path']}: {one['width']} x {one['height']}, {one['reason']}" for one in found.odd_sizes])
+    part("named for another format", [f"{one['path']}: {one['detail']}" for one in found.extension_mismatches])
+    return lines if len(lines) > 1 else [*lines, "  nothing found wrong"]
 
 
 def embed(
     pictures: str,
+    /,
     *,
     out: Out,
     backbone: Backbone = "lite0",
@@ -112,8 +133,10 @@ def embed(
     engine: EngineName = "auto",
     device: Device = "auto",
     store: bool = True,
+    offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Write the features of pictures as .npz or .parquet.
 
@@ -133,25 +156,31 @@ def embed(
         Where torch runs.
     store
         Keep and use stored embeddings.
+    offline
+        Never fetch weights of a timm network. lite0 never needs a network.
     json_
-        Print one JSON document.
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
     quiet
         No progress bar.
+    verbose
+        Tell why this engine was chosen, and every broken picture.
     """
     from topwork.classifier import extract_for
     from topwork.errors import InputError
     from topwork.features.choose import open_engine
     from topwork.features.write import check_out, write_features
-    from topwork.pictures.records import list_pictures, read_records
+    from topwork.fitting import sample_of
+    from topwork.pictures.sources import any_records
 
     check_out(out)
-    try:
-        records = read_records(pictures)
-    except InputError:
-        records = list_pictures([pictures])
-    chosen = open_engine(backbone, weights, engine, device)
+    stay_offline(offline)
+    records = any_records(pictures)
+    chosen = open_engine(backbone, weights, engine, device, sample_of(records))
     with progress_bar("features", quiet) as progress:
         found = extract_for(chosen.spec, chosen.engine, records, store, progress)
+    if not len(found.records):
+        warn(*told_broken(found.broken, verbose))
+        raise InputError(f"{pictures}: none of its {number(len(records), 'picture')} could be used; {out} was not written.")
     write_features(found, chosen.spec, out)
     result = {
         "out": str(out),
@@ -164,67 +193,130 @@ def embed(
         "backbone": chosen.spec.id,
         "engine": f"{chosen.engine.name} {chosen.engine.precision}",
         "reason": chosen.reason,
-        "warnings": found.warnings,
+        "warnings": [*records.notes, *found.warnings],
     }
+    fresh = f"{found.computed} computed, {len(found.records) - found.computed} from the store"
     text = (
-        f"{out}: {len(found.records)} pictures x {chosen.spec.width} features, {found.images_per_second:.0f} pictures a second "
-        f"({found.computed} computed, {len(found.records) - found.computed} from the store)"
+        f"{out}: {number(len(found.records), 'picture')} x {chosen.spec.width} features, "
+        f"{found.images_per_second:.0f} pictures a second ({fresh})"
     )
-    say(result, text, json_)
-    warn(*records.notes, *found.warnings, *told_broken(found.broken))
+    say(result, [text], json_)
+    if verbose:
+        warn(f"engine: {chosen.reason}")
+    warn(*records.notes, *found.warnings, *told_broken(found.broken, verbose))
     return EXIT_PARTIAL if found.broken else 0
 
 
 def cache_show(*, json_: Json = False) -> int:
-    """Show what is stored, one line per backbone and precision."""
+    """Show what is stored, one line per backbone and precision.
+
+    Parameters
+    ----------
+    json_
+        Print one JSON document.
+    """
     from topwork.features.store import store_path, summary
 
     rows = summary()
-    lines = [f"  {row['note'] or row['fingerprint']}: {row['rows']} pictures, {row['bytes']} bytes" for row in rows]
-    say({"path": str(store_path()), "stored": rows}, "\n".join([str(store_path()), *(lines or ["  nothing stored"])]), json_)
+    folder = store_path().parent
+    engines = sum(file.stat().st_size for file in (folder / "engines").glob("*/*") if file.is_file())
+    kept = [
+        f"  {row['note'] or row['fingerprint']}: {row['rows']:,} pictures, {_megabytes(int(str(row['bytes'])))}" for row in rows
+    ]
+    if engines:
+        kept.append(f"  engine files: {_megabytes(engines)}")
+    document = {"folder": str(folder), "path": str(store_path()), "stored": rows, "engine_bytes": engines}
+    say(document, [str(folder), *(kept or ["  nothing stored"])], json_)
     return 0
 
 
-def cache_clear() -> int:
-    """Remove stored embeddings and engine files; they can be made again."""
+def cache_clear(*, json_: Json = False) -> int:
+    """Remove stored embeddings and engine files; they can be made again.
+
+    Parameters
+    ----------
+    json_
+        Print one JSON document.
+    """
     import shutil
 
     from topwork.features.store import store_path
+    from topwork.runtime import storage_error
 
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{store_path()}{suffix}").unlink(missing_ok=True)
-    shutil.rmtree(store_path().parent / "engines", ignore_errors=True)
-    print(f"{store_path().parent}: embeddings and engine files removed")
+    folder = store_path().parent
+    ours = [*folder.glob(f"{store_path().name}*"), *(folder / "engines").glob("*/*")]
+    freed = sum(file.stat().st_size for file in ours if file.is_file())
+    try:
+        for file in folder.glob(f"{store_path().name}*"):
+            file.unlink(missing_ok=True)
+        if (folder / "engines").is_dir():
+            shutil.rmtree(folder / "engines")
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    text = f"{folder}: embeddings and engine files removed, {_megabytes(freed)} freed" if ours else f"{folder}: nothing stored"
+    say({"folder": str(folder), "freed_bytes": freed}, [text], json_)
     return 0
 
 
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
 def doctor(*, json_: Json = False) -> int:
-    """Show versions, processor, engines and caches, and why each engine was chosen."""
+    """Show versions, processor, engines and caches, and why each engine was chosen.
+
+    Parameters
+    ----------
+    json_
+        Print one JSON document.
+    """
     import json
+    import platform
 
     from topwork import runtime
-    from topwork.features.engines import usable
+    from topwork.errors import StorageError
+    from topwork.features.engines import cuda_available, usable
     from topwork.features.store import summary
 
-    names = ("topwork", "numpy", "pillow", "torch", "torchvision", "timm", "openvino", "onnxruntime")
     choices = []
     for file in sorted((runtime.cache_folder() / "engines").glob("*/choice.json")):
         try:
-            facts = json.loads(file.read_text())
-            choices.append({"backbone": facts["spec"]["id"], "engine": facts["engine"], "reason": facts["reason"]})
-        except (OSError, ValueError, KeyError):
+            known = json.loads(file.read_text(encoding="utf-8"))
+            choices.append({"backbone": known["spec"]["id"], "engine": known["engine"], "reason": known["reason"]})
+        except (OSError, ValueError, KeyError, TypeError):
             choices.append({"backbone": "?", "engine": "?", "reason": f"{file} cannot be read; it will be made again"})
+    problems = []
+    try:
+        stored = summary()
+    except StorageError as error:
+        stored, problems = [], [str(error)]
+    rows = sum(int(str(row["rows"])) for row in stored)
+    versions = runtime.versions("topwork", "numpy", "pillow", "torch", "torchvision", "timm", "openvino", "onnxruntime")
+    engines = [name for name in ("openvino", "torch", "onnxruntime") if usable(name)]
     facts = {
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
         "processor": runtime.processor(),
         "cores": runtime.cores(),
-        "cache": str(runtime.cache_folder()),
-        "stored": summary(),
-        "engines": [name for name in ("openvino", "torch", "onnxruntime") if usable(name)],
+        "cuda": usable("torch") and cuda_available(),
+        "engines": engines,
         "choices": choices,
-        "versions": runtime.versions(*names),
+        "cache": str(runtime.cache_folder()),
+        "stored": stored,
+        "versions": versions,
+        "problems": problems,
     }
-    lines = [f"{key}: {value}" for key, value in facts.items() if key not in ("choices", "versions", "stored")]
-    lines += [f"versions: {', '.join(f'{name} {version}' for name, version in facts['versions'].items())}"]
-    lines += [f"{one['backbone']}: {one['reason']}" for one in choices]
-    say(facts, "\n".join(lines), json_)
+    lines = [
+        f"topwork     {__version__} on Python {facts['python']}, {facts['system']}",
+        f"processor   {facts['processor']}, {number(runtime.cores(), 'core')}",
+        f"device      {'cuda, and cpu' if facts['cuda'] else 'cpu; torch sees no CUDA device'}",
+        f"engines     {', '.join(engines)}",
+        f"packages    {', '.join(f'{name} {version}' for name, version in versions.items() if name != 'topwork')}",
+        f"cache       {facts['cache']}: {number(rows, 'stored row')}",
+        *[f"{one['backbone']:<11} {one['engine']}: {one['reason']}" for one in choices],
+    ]
+    if not choices:
+        lines.append("no engine was chosen here yet: the first fit measures them")
+    say(facts, lines, json_)
+    warn(*problems)
     return 0

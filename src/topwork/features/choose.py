@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from topwork.errors import InputError, TopworkError, UnknownName, WeightsError
+from topwork.errors import InputError, StorageError, TopworkError, UnknownName, WeightsError
 from topwork.features import engines as e
 from topwork.pictures.decode import Geometry, Pixels
-from topwork.runtime import cache_folder, cores, make_folder, processor, publish_file, sha256_file, versions
+from topwork.runtime import cache_folder, cores, make_folder, processor, publish_file, sha256_file, storage_error, versions
 from topwork.zoo import identity, save_state
 from topwork.zoo.spec import BackboneSpec
 
@@ -55,7 +58,10 @@ def open_engine(
     if device == "cuda" and not e.cuda_available():
         raise InputError("--device cuda: torch sees no CUDA device here. Use --device cpu.")
     wanted = "torch" if device == "cuda" else engine
-    folder = make_folder(cache_folder() / "engines") / _key(name, weights, wanted)
+    try:
+        folder = make_folder(cache_folder() / "engines") / _key(name, weights, wanted)
+    except StorageError as error:
+        raise StorageError(f"{error} TOPWORK_CACHE names the folder that topwork keeps its files in.") from error
     remembered = _remembered(folder, device)
     return remembered or _choose(folder, name, weights, wanted, device, sample)
 
@@ -96,6 +102,9 @@ def _choose(folder: Path, name: str, weights: str, wanted: str, device: str, sam
     backbone = load_backbone(name, weights)
     spec = backbone.spec
     make_folder(folder)
+    needed = 3 * 4 * spec.parameters  # the backbone and two engines' files
+    if shutil.disk_usage(folder).free < needed:
+        raise storage_error(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), needed)
     save_state(backbone, folder / "backbone.safetensors")
     size = spec.geometry.size
     some = sample(spec.geometry) if sample is not None else []

@@ -23,7 +23,8 @@ def check_out(out: Path) -> None:
 
 def write_features(found: Extraction, spec: BackboneSpec, out: Path) -> None:
     """Write path, label, sha256 and features (N, D) of every usable picture to `out`, in one step."""
-    paths = [str(path) for path in found.records.paths]
+    # A file's name may be no text at all: then its bytes are spelled out.
+    paths = [str(path).encode("utf-8", "backslashreplace").decode() for path in found.records.paths]
     labels = [row.label or "" for row in found.records]
     features = found.table.read(0, len(found.table))
     buffer = io.BytesIO()

@@ -5,6 +5,8 @@ A hash only proposes; features confirm (see `topwork.audit`).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,12 +23,24 @@ NEAR_BITS = 22
 """Pairs that differ in at most this many of 64 bits are proposed."""
 
 COMPARISONS = 120_000_000
-"""Comparisons of two hashes at most; beyond, each picture is only compared with its neighbours in several orders."""
+"""Up to this many pairs each one is looked at; beyond, each picture is compared with those that agree in some steady bits."""
 
+MOST_PAIRS = 4_000_000
+"""Pairs proposed at most; where there are more, as among tiles of open sea, only the nearest are."""
+
+_BANDS = 32
+_WINDOW = 96
+_EQUAL = 8
+_BY_CHANCE = 4_000_000
 _SIDE = 32
 _KEPT = 8
 _BASIS = np.cos(np.pi * np.arange(_KEPT)[:, None] * (2 * np.arange(_SIDE) + 1) / (2 * _SIDE)).astype(np.float32)
 _MIRROR = np.where(np.arange(_KEPT) % 2 == 1, -1, 1).astype(np.float32)  # mirroring flips the odd horizontal waves
+_STEADY = [63 - (_KEPT * row + column) for row in range(7) for column in range(7 - row) if row + column]
+"""Bits of the longest waves: where a crop turns every fourth bit over, of these it turns every ninth."""
+_STEADY_MASK = np.uint64(sum(1 << bit for bit in _STEADY))
+_PIVOTS = [63 - (_KEPT * row + 1) for row in range(4)]
+"""Steady bits that mirroring flips."""
 
 
 def likeness(pixels: Pixels) -> bytes:
@@ -50,61 +64,121 @@ def unpack(rows: list[bytes]) -> tuple[Hashes, Hashes]:
 def candidate_pairs(hashes: Hashes, mirrors: Hashes, bits: int = NEAR_BITS, seed: int = 0) -> Pairs:
     """Pairs (P, 2), first < second, whose hashes differ in at most `bits` bits, as they are or mirrored.
 
-    Every pair is looked at while N is small; beyond, pictures are sorted by the hash under several drawn orders of its bits
-    and each is compared with the next ones in each order, so that the work grows in proportion to N. Of many equal
-    pictures each is paired with the next, which links them all the same.
+    Every pair is looked at while N is small; beyond, the work grows in proportion to N, and a pair must be nearer the more
+    pictures there are, so that few are proposed by chance. Of pictures with equal hashes each is paired with the next few,
+    which links them all the same.
     """
-    n = len(hashes)
-    if n < 2:
-        return np.empty((0, 2), np.int64)
-    rng = np.random.default_rng(seed)
-    found: list[Pairs] = []
-    for other in (hashes, mirrors):
-        if n * n // 2 <= COMPARISONS:
-            found += _compare(hashes, other, np.arange(n), n - 1, bits)
-            continue
-        orders = 8
-        window = max(8, COMPARISONS // (orders * n * (1 if other is hashes else 2)))
-        values = hashes if other is hashes else np.concatenate([hashes, mirrors])
-        for _ in range(orders):
-            order = np.argsort(_shuffled(values, rng), kind="stable")
-            found += _compare(values, values, order, window, bits, n)
-    pairs = np.concatenate(found) if found else np.empty((0, 2), np.int64)
-    pairs = np.sort(pairs, axis=1)
-    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+    order = np.argsort(hashes, kind="stable")
+    found = [np.empty((0, 2), np.int64)]
+    for step in range(1, min(_EQUAL, len(order) - 1) + 1):
+        equal = np.flatnonzero(hashes[order[:-step]] == hashes[order[step:]])
+        found.append(np.stack([order[equal], order[equal + step]], axis=1))
+    _, first = np.unique(hashes, return_index=True)
+    n = len(first)
+    near = _Nearest(n)
+    if n * n // 2 <= COMPARISONS:
+        _compare_all(hashes[first], mirrors[first], bits, near)
+    else:
+        _compare_in_bands(hashes[first], mirrors[first], seed, near)
+    pairs = np.sort(np.concatenate([*found, first[near.pairs()]]), axis=1)
+    return np.unique(pairs, axis=0)
 
 
-def _compare(
-    first: Hashes, second: Hashes, order: NDArray[np.int64], window: int, bits: int, wrap: int | None = None
-) -> list[Pairs]:
-    found = []
-    left_values, right_values = first[order], second[order]
-    for step in range(1, min(window, len(order) - 1) + 1):
-        near = np.flatnonzero(np.bitwise_count(left_values[:-step] ^ right_values[step:]) <= bits)
-        if len(near):
-            found.append(np.stack([order[near], order[near + step]], axis=1) % (wrap or len(first)))
-    return found
+class _Nearest:
+    """Collects pairs of 0..n-1 with their distances; keeps the nearest when they become too many."""
+
+    def __init__(self, n: int) -> None:
+        self.limit = 255
+        """Pairs farther apart than this are not wanted any more."""
+        self._n = n
+        self._keys: list[NDArray[np.int64]] = []
+        self._distances: list[NDArray[np.uint8]] = []
+        self._count = 0
+
+    def add(self, first: Pairs, second: Pairs, distances: NDArray[np.uint8]) -> None:
+        """Take pairs in; `distances` of those asked for in `limit`."""
+        self._keys.append(np.minimum(first, second) * self._n + np.maximum(first, second))
+        self._distances.append(distances)
+        self._count += len(distances)
+        if self._count > 2 * MOST_PAIRS:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        keys, places = np.unique(np.concatenate(self._keys), return_index=True)
+        distances = np.concatenate(self._distances)[places]
+        if len(keys) > MOST_PAIRS:
+            kept = np.argsort(distances, kind="stable")[:MOST_PAIRS]
+            keys, distances = keys[kept], distances[kept]
+            self.limit = int(distances[-1]) - 1  # lower each time, so that this does not happen often
+        self._keys, self._distances, self._count = [keys], [distances], len(keys)
+
+    def pairs(self) -> Pairs:
+        """(P, 2), each once."""
+        if not self._keys:
+            return np.empty((0, 2), np.int64)
+        self._tidy()
+        keys = self._keys[0]
+        return np.stack([keys // self._n, keys % self._n], axis=1)
 
 
-def _shuffled(values: Hashes, rng: np.random.Generator) -> Hashes:
-    """The values with their bits in a drawn order."""
-    out = np.zeros_like(values)
-    for target, source in enumerate(rng.permutation(64)):
-        out |= ((values >> np.uint64(source)) & np.uint64(1)) << np.uint64(target)
-    return out
+def _compare_all(hashes: Hashes, mirrors: Hashes, bits: int, near: _Nearest) -> None:
+    for step in range(1, len(hashes)):
+        left = hashes[:-step]
+        distance = np.minimum(np.bitwise_count(left ^ hashes[step:]), np.bitwise_count(left ^ mirrors[step:]))
+        places = np.flatnonzero(distance <= min(bits, near.limit))
+        if len(places):
+            near.add(places, places + step, distance[places])
+
+
+def _compare_in_bands(hashes: Hashes, mirrors: Hashes, seed: int, near: _Nearest) -> None:
+    """Sort by a few drawn steady bits, compare each picture with the next ones, again and again with other bits.
+
+    Steady bits count double in the distance. Of a picture and its mirror image that one is sorted which has a 0 in one bit
+    that mirroring flips, so that mirrored copies come to lie side by side too.
+    """
+    n, rng = len(hashes), np.random.default_rng(seed)
+    limit = _limit_by_chance(n)
+    width = min(16, max(6, round(math.log2(n / _WINDOW))))
+    for band in range(_BANDS):
+        pivot = _PIVOTS[band % len(_PIVOTS)]
+        turn = (hashes >> np.uint64(pivot)) & np.uint64(1) == 1
+        key = np.zeros(n, np.uint16)
+        upright: Hashes = np.where(turn, mirrors, hashes)
+        for place, bit in enumerate(rng.choice([bit for bit in _STEADY if bit != pivot], width, replace=False)):
+            key |= ((upright >> np.uint64(bit)) & np.uint64(1)).astype(np.uint16) << np.uint16(place)
+        order = np.argsort(key, kind="stable")
+        turned: Hashes = np.where(turn, hashes, mirrors)[order]
+        upright = upright[order]
+        for step in range(1, _WINDOW + 1):
+            distance = np.minimum(_weighed(upright[:-step] ^ upright[step:]), _weighed(upright[:-step] ^ turned[step:]))
+            places = np.flatnonzero(distance <= min(limit, near.limit))
+            if len(places):
+                near.add(order[places], order[places + step], distance[places])
+
+
+def _weighed(differing: Hashes) -> NDArray[np.uint8]:
+    weighed: NDArray[np.uint8] = np.bitwise_count(differing) + np.bitwise_count(differing & _STEADY_MASK)
+    return weighed
+
+
+def _limit_by_chance(n: int) -> int:
+    """The distance, steady bits counting double, that chance alone gives to about _BY_CHANCE pairs of n pictures."""
+    mean, spread = (64 + len(_STEADY)) / 2, math.sqrt(64 + 3 * len(_STEADY)) / 2
+    limit = NEAR_BITS + NEAR_BITS // 4
+    while n * n * math.erfc((mean - limit - 0.5) / (spread * math.sqrt(2))) / 2 > _BY_CHANCE and limit > 0:
+        limit -= 1
+    return limit
 
 
 def linked_groups(n: int, pairs: Pairs) -> NDArray[np.int64]:
     """Group of every picture (N,): the smallest index among those that pairs (P, 2) link it to."""
-    parent = np.arange(n)
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = int(parent[place])
-        return place
-
-    for left, right in pairs:
-        a, b = root(int(left)), root(int(right))
-        parent[max(a, b)] = min(a, b)
-    return np.array([root(place) for place in range(n)], np.int64)
+    group = np.arange(n)
+    left, right = pairs.T
+    while True:
+        one, other = group[left], group[right]
+        apart = one != other
+        if not apart.any():
+            return group
+        np.minimum.at(group, np.maximum(one, other)[apart], np.minimum(one, other)[apart])
+        while (group[group] != group).any():
+            group = group[group]

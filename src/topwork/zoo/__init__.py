@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topwork.errors import UnknownName, WeightsError
-from topwork.runtime import sha256_file, versions
+from topwork.runtime import sha256_file, storage_error, versions
 
 if TYPE_CHECKING:
     from topwork.zoo.backbone import Backbone
@@ -34,10 +35,15 @@ def load_backbone(name: str = DEFAULT_BACKBONE, weights: str = "pretrained") -> 
 
 
 def save_state(backbone: Backbone, file: Path) -> None:
-    """Write the backbone's tensors as safetensors."""
+    """Write the backbone's tensors as safetensors. Raises StorageError."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_model
 
-    save_model(backbone.network, str(file))
+    try:
+        save_model(backbone.network, str(file))
+    except SafetensorError as error:
+        number = errno.ENOSPC if f"os error {errno.ENOSPC}" in str(error) else errno.EIO
+        raise storage_error(file, OSError(number, str(error)), 4 * backbone.spec.parameters) from error
 
 
 def resolve(name: str) -> str:
