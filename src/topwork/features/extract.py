@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from topwork.features.engines import Engine, Float32
@@ -22,6 +23,9 @@ from topwork.pictures.likeness import LIKENESS_VERSION, likeness
 from topwork.pictures.records import Record, Records
 from topwork.runtime import cores
 from topwork.zoo.spec import BackboneSpec
+
+SECOND_LOOK_VERSION = 1
+"""Part of the store's key: raise it when `second_look` gives other pixels."""
 
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
@@ -65,8 +69,10 @@ class _Found:
 
 
 def store_key(spec: BackboneSpec, engine: Engine, mirrored: bool = False) -> str:
-    """The store's fingerprint: network, weights, preprocessing, decoder, hash, precision, mirrored or not."""
-    return hashlib.sha256(f"{spec.fingerprint} {engine.precision} {LIKENESS_VERSION} {mirrored}".encode()).hexdigest()
+    """The store's fingerprint: network, weights, preprocessing, decoder and its library, hash, precision, which look."""
+    look = f"second look {SECOND_LOOK_VERSION}" if mirrored else "first look"
+    facts = (spec.fingerprint, f"Pillow {PIL.__version__}", f"likeness {LIKENESS_VERSION}", engine.precision, look)
+    return hashlib.sha256(" | ".join(facts).encode()).hexdigest()
 
 
 def extract(
