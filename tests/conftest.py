@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from running import Cli, Done
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +37,62 @@ def drawn(tmp_path: Path) -> Path:
             pixels[..., channel] += 120
             Image.fromarray(pixels).save(folder / f"{number}.png")
     return tmp_path / "drawn"
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs a command line in this process."""
+    from topwork.commands.app import run
+
+    def runs(*words: object) -> Done:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        return Done(code, *capsys.readouterr())
+
+    return runs
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache folder for many tests: an engine is converted and measured once."""
+    return tmp_path_factory.mktemp("shared") / "cache"
+
+
+@pytest.fixture
+def warm(own_cache: None, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lets a test use the shared cache folder instead of its own."""
+    monkeypatch.setenv("TOPWORK_CACHE", str(shared_cache))
+    return shared_cache
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes of twelve PNGs each that a network tells apart: bars and checks, in two colours, with noise."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:72, :96]
+    folder = tmp_path_factory.mktemp("painted") / "pictures"
+    for shape, pattern in (("bars", columns // 12 % 2), ("checks", (columns // 12 + rows // 12) % 2)):
+        for colour, channel in (("red", 0), ("blue", 2)):
+            (folder / f"{colour} {shape}").mkdir(parents=True)
+            for number in range(12):
+                pixels = rng.integers(0, 90, (72, 96, 3), dtype=np.uint8)
+                pixels[..., channel] += (pattern * rng.integers(90, 160)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{colour} {shape}" / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(painted: Path, shared_cache: Path) -> Path:
+    """A classifier of `painted`, on disk. Tests that change it take a copy."""
+    from topwork.commands.app import run
+
+    before = os.environ.get("TOPWORK_CACHE")
+    os.environ["TOPWORK_CACHE"] = str(shared_cache)
+    try:
+        assert run(["fit", str(painted), "-o", str(painted.parent / "painted.topwork"), "--quiet"]) == 0
+    finally:
+        if before is None:
+            del os.environ["TOPWORK_CACHE"]
+        else:
+            os.environ["TOPWORK_CACHE"] = before
+    return painted.parent / "painted.topwork"

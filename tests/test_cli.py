@@ -1,45 +1,116 @@
+"""The commands on pictures that are all right: what they print, and the keys that other programs read."""
+
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pyarrow import parquet
 
+import topwork
+from running import Cli
 
-def topwork(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "topwork", *map(str, words)], capture_output=True, text=True, check=False)
+pytestmark = pytest.mark.usefixtures("warm")
+
+SCORED = {"accuracy", "accuracy_low", "accuracy_high", "n", "ece", "seconds", "images_per_second", "engine", "backbone"}
+PREDICTED = {"path", "label", "probability", "none_of_these", "top", "error"}
+AUDITED = {"broken", "duplicates", "label_conflicts", "leaks", "suspect_labels"}
 
 
-def test_embed_writes_both_formats_and_tells_bad_files(drawn: Path, tmp_path: Path) -> None:
-    (drawn / "red" / "bad.jpg").write_text("no picture")
-    done = topwork("embed", drawn, "-o", tmp_path / "f.npz", "--json")
-    assert done.returncode == 3, done.stderr
-    result = json.loads(done.stdout)
-    assert result["images_per_second"] > 0
-    assert "NOT_IMAGE" in done.stderr
-    assert topwork("embed", drawn, "-o", tmp_path / "f.parquet").returncode == 3
-    arrays = np.load(tmp_path / "f.npz")
-    table = parquet.read_table(tmp_path / "f.parquet")
-    assert arrays["features"].shape == (12, result["width"])
+def test_fit_and_score(painted: Path, tmp_path: Path, cli: Cli) -> None:
+    for words in (["fit", painted, "-o", tmp_path / "x.topwork"], ["score", tmp_path / "x.topwork", painted]):
+        done = cli(*words, "--json")
+        assert done.code == 0, done.err
+        result = json.loads(done.out)
+        assert result.keys() >= SCORED
+        assert 0 <= result["accuracy_low"] <= result["accuracy"] <= result["accuracy_high"] <= 1
+        assert result["accuracy"] > 0.8 and result["images_per_second"] > 0 and result["backbone"] == "lite0"
+        text = cli(*words)
+        assert text.code == 0 and " % right (" in text.out
+    told = cli("fit", painted, "-o", tmp_path / "x.topwork", "--verbose")
+    assert "engine: " in told.err and "features: " in told.err
+
+
+def test_predict(painted: Path, bundle: Path, cli: Cli) -> None:
+    done = cli("predict", bundle, painted, "--json", "--top", "2")
+    rows = json.loads(done.out)["predictions"]
+    assert done.code == 0 and done.err == "" and len(rows) == 48
+    assert all(row.keys() >= PREDICTED and len(row["top"]) == 2 for row in rows)
+    assert all(row["top"][0].keys() == {"label", "probability"} for row in rows)
+    assert sum(row["top"][0]["label"] == Path(row["path"]).parent.name for row in rows) > 40
+    text = cli("predict", bundle, painted, "--top", "1").out.splitlines()
+    assert len(text) == 48 and not any("()" in line for line in text)
+    assert "none of these" not in cli("predict", bundle, painted, "--always-answer").out
+
+
+def test_audit(painted: Path, tmp_path: Path, cli: Cli) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(painted, folder)
+    shutil.copyfile(folder / "red bars" / "00.png", folder / "red bars" / "copy.png")
+    shutil.copyfile(folder / "red bars" / "01.png", folder / "blue bars" / "other.png")
+    (folder / "red bars" / "bad.jpg").write_bytes(b"")
+    done = cli("audit", folder, "--json")
+    found = json.loads(done.out)
+    assert done.code == 3 and found.keys() >= AUDITED
+    assert found["broken"] == [{"path": str(folder / "red bars" / "bad.jpg"), "reason": "EMPTY", "detail": "0 bytes"}]
+    assert sorted(str(folder / "red bars" / name) for name in ("00.png", "copy.png")) in [
+        sorted(g) for g in found["duplicates"]
+    ]
+    assert found["label_conflicts"][0]["labels"] != [] and "one picture under two labels: 1" in cli("audit", folder).out
+    assert cli("audit", painted).code == 0
+
+
+def test_embed_writes_both_formats(painted: Path, tmp_path: Path, cli: Cli) -> None:
+    done = cli("embed", painted, "-o", tmp_path / "f.npz", "--json")
+    result = json.loads(done.out)
+    assert done.code == 0 and result["images_per_second"] > 0 and result["pictures"] == 48
+    assert cli("embed", painted, "-o", tmp_path / "f.parquet").code == 0
+    arrays, table = np.load(tmp_path / "f.npz"), parquet.read_table(tmp_path / "f.parquet")
+    assert arrays["features"].shape == (48, result["width"])
     np.testing.assert_array_equal(np.array(table["features"].to_pylist(), np.float32), arrays["features"])
-    assert json.loads(topwork("cache", "show", "--json").stdout)["stored"][0]["rows"] == 12
+    assert set(table["label"].to_pylist()) == {folder.name for folder in painted.iterdir()}
+    # Pictures beside the class folders have no label, and features all the same.
+    shutil.copytree(painted / "red bars", tmp_path / "mixed" / "red")
+    shutil.copyfile(painted / "red bars" / "00.png", tmp_path / "mixed" / "beside.png")
+    assert cli("embed", tmp_path / "mixed", "-o", tmp_path / "m.npz").code == 0
+    assert sorted(np.load(tmp_path / "m.npz")["labels"]) == ["", *["red"] * 12]
 
 
-def test_mistakes_are_one_message(tmp_path: Path) -> None:
-    for words, said in [
-        (("embed", tmp_path / "missing", "-o", tmp_path / "f.npz"), "no such file or folder"),
-        (("embed", tmp_path, "-o", tmp_path / "f.txt"), ".npz or .parquet"),
-        (("embed", tmp_path, "-o", tmp_path / "f.npz"), "found no pictures"),
-    ]:
-        done = topwork(*words)
-        assert done.returncode == 1
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+def test_cache_and_doctor(painted: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, warm: Path) -> None:
+    assert cli("embed", painted, "-o", tmp_path / "f.npz").code == 0
+    facts = json.loads(cli("doctor", "--json").out)
+    assert facts["choices"][0]["backbone"] == "lite0" and "cosine" in facts["choices"][0]["reason"]
+    assert facts["versions"]["topwork"] and "openvino" in facts["engines"] and not facts["problems"]
+    assert topwork.__version__ in cli("doctor").out
+    copy = tmp_path / "copy"
+    shutil.copytree(warm, copy)
+    (copy / "mine.txt").write_text("not topwork's")
+    monkeypatch.setenv("TOPWORK_CACHE", str(copy))
+    assert json.loads(cli("cache", "show", "--json").out)["stored"][0]["rows"] >= 48
+    assert json.loads(cli("cache", "clear", "--json").out)["freed_bytes"] > 1e6
+    assert [path.name for path in copy.iterdir()] == ["mine.txt"]
+    assert "nothing stored" in cli("cache", "show").out and "nothing stored" in cli("cache", "clear").out
+    (copy / "embeddings-1.sqlite").write_bytes(b"no database")
+    assert cli("doctor", "--json").code == 0
 
 
-def test_help_loads_no_torch() -> None:
-    code = "import sys, topwork.cli as c; c.app(['--help'], result_action='return_value'); assert 'torch' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+def test_demo(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topwork.demo.TRAINED", 120)
+    monkeypatch.setattr("topwork.demo.PICTURES", 180)
+    done = cli("demo", tmp_path / "d")
+    assert done.code == 0, done.err
+    assert "report.html" in done.out and "topwork fit photos/" in done.out
+    assert cli("demo", tmp_path / "d").code == 0  # again, in the same folder
+    assert cli("score", tmp_path / "d" / "digits.topwork", tmp_path / "d" / "test").code == 0
+
+
+def test_help_tells_every_flag(cli: Cli) -> None:
+    for words in ([], ["--help"], ["cache"]):
+        assert cli(*words).code == 0
+    for command in ("demo", "fit", "predict", "score", "audit", "embed", "doctor"):
+        done = cli(command, "--help")
+        assert done.code == 0 and f"Usage: topwork {command}" in done.out
+    assert cli("--version").out.strip() == topwork.__version__

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from topwork import __version__
 from topwork.answers import NONE_OF_THESE, Prediction, Predictions, Score, score_answers
 from topwork.bundle import read_bundle, write_bundle
-from topwork.errors import BundleError, InputError, StorageError, WeightsError
+from topwork.errors import BundleError, InputError, StorageError
 from topwork.features.choose import open_engine, open_files
 from topwork.features.engines import Engine
 from topwork.features.extract import Extraction, Progress, extract, store_key
@@ -196,10 +196,11 @@ class Classifier:
             classes = tuple(str(name) for name in config["classes"])
             name, precision = str(config["engine"]["name"]), str(config["engine"]["precision"])
             weights, slim = str(config["weights"]), bool(config["slim"])
-        except (KeyError, TypeError, ValueError, WeightsError) as error:
+        except (KeyError, TypeError, ValueError, BundleError) as error:
+            reason = f"its config.json has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise BundleError(
                 f"{path}: written by topwork {config.get('topwork', '?')}, and this is {__version__}, which cannot use it: "
-                f"{type(error).__name__}: {error}. Fit again, or install the topwork that wrote it."
+                f"{reason}. Fit again, or install the topwork that wrote it."
             ) from error
         if slim:
             chosen = open_engine(spec.id, weights, name)

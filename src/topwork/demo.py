@@ -10,8 +10,11 @@ from PIL import Image
 from topwork.errors import InputError
 from topwork.runtime import make_folder, storage_error
 
+PICTURES = 1797
+"""All the digits there are."""
+
 TRAINED = 1200
-"""Of the 1,797 digits, the first so many are for training."""
+"""Of these, the first so many are for training."""
 
 ENLARGED = 8
 """Each scanned pixel becomes a square of this side, smoothed."""
@@ -31,7 +34,7 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     if strange:
         raise InputError(f"{folder}: holds other files ({strange[0]}, ...). Choose an empty or a new folder.")
     digits = load_digits()
-    for number, (scan, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+    for number, (scan, digit) in enumerate(zip(digits.images[:PICTURES], digits.target[:PICTURES], strict=True)):
         place = make_folder(folder / ("train" if number < TRAINED else "test") / str(digit))
         pixels = 255 - np.rint(scan * (255 / 16)).astype(np.uint8)
         side = scan.shape[0] * ENLARGED

@@ -163,9 +163,9 @@ def _written(images: list[Image.Image]) -> Iterator[list[Path]]:
 
 def _write(image: Image.Image, path: Path) -> None:
     """The picture as a PNG without loss, or a TIFF where its values do not fit one; its orientation goes along."""
-    kept = image if image.mode in ("RGB", "RGBA", "L", "LA", "P", "1", "I;16", "F") else image.convert("RGB")
+    kept = image if image.mode in ("RGB", "RGBA", "L", "LA", "P", "1", "I;16", "I", "F") else image.convert("RGB")
     exif = image.getexif()
-    if kept.mode == "F":
+    if kept.mode in ("I", "F"):
         kept.save(path, "TIFF")
     elif exif.get(_ORIENTATION, 1) != 1:
         turned = Image.Exif()

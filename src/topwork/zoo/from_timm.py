@@ -54,9 +54,13 @@ def build(name: str, backbone_id: str, weights: str | Path = "pretrained", weigh
     classifier = network.get_classifier() if getattr(network, "num_classes", 0) else None  # type: ignore[operator]
     with torch.inference_mode():
         example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-        features = last(example)
+        trunk = network.forward_features(example)  # type: ignore[operator]
+        features = network.forward_head(trunk, pre_logits=True).flatten(1)  # type: ignore[operator]
         # Some networks end in more than one linear layer: then they count as having no classifier of their own.
-        if not (isinstance(classifier, nn.Linear) and torch.allclose(classifier(features), network(example), atol=1e-4)):
+        if isinstance(classifier, nn.Linear) and classifier.in_features == features.shape[1]:
+            same = torch.allclose(classifier(features), network.forward_head(trunk), atol=1e-4)  # type: ignore[operator]
+            classifier = classifier if same else None
+        else:
             classifier = None
     for hook in hooks:
         hook.remove()
