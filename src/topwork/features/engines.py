@@ -1,7 +1,7 @@
 """What runs a backbone: torch, OpenVINO or ONNX Runtime, all fed uint8 pixels and all giving the same numbers.
 
 An engine runs one fixed batch shape, so that a picture's features do not depend on its neighbours. On processors the batch
-is one picture and there are as many lanes as cores: no padding, no waiting, and as fast as large batches.
+is one picture and every core has one on the way: no padding, no waiting, and as fast as large batches.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Engine(Protocol):
 
 
 class OpenVinoEngine:
-    """A compiled OpenVINO model, one inference request per lane, one thread per request."""
+    """A compiled OpenVINO model: one stream of one thread per core, one inference request per lane."""
 
     name = "openvino"
     _begun = False
@@ -56,7 +56,8 @@ class OpenVinoEngine:
     def __init__(self, model: Any, precision: str = "f32", batch: int = 1) -> None:
         self.precision = precision
         self.batch = batch
-        self.lanes = cores()
+        # Two calls per stream: while one computes, the next one's pixels are ready.
+        self.lanes = 2 * cores()
         if isinstance(model, Path):
             model = _core().read_model(model)
         shape = model.inputs[0].partial_shape
@@ -64,8 +65,8 @@ class OpenVinoEngine:
             model.reshape([batch, *[side.get_length() for side in list(shape)[1:]]])
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
-            "NUM_STREAMS": str(self.lanes),
-            "INFERENCE_NUM_THREADS": str(self.lanes),
+            "NUM_STREAMS": str(cores()),
+            "INFERENCE_NUM_THREADS": str(cores()),
         }
         self._compiled = _core().compile_model(model, "CPU", settings)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -154,19 +155,35 @@ def _padded(pixels: Pixels, batch: int) -> Pixels:
 
 
 def openvino() -> Any:
-    """The openvino package, imported with its telemetry left out: nothing here talks to a network."""
+    """The openvino package without its converter, which nothing but `convert_openvino` needs and which takes long to import."""
     if "openvino" not in sys.modules:
-        absent = "openvino_telemetry" not in sys.modules
-        if absent:
-            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # openvino then uses its own silent stand-in
-        try:
+        with _hidden("openvino.tools.ovc"):
             import openvino
-        finally:
-            if absent:
-                del sys.modules["openvino_telemetry"]
     import openvino
 
     return openvino
+
+
+def _converter() -> Any:
+    """openvino's convert_model, imported with its telemetry left out: nothing here talks to a network."""
+    openvino()
+    with _hidden("openvino_telemetry"):  # openvino then uses its own silent stand-in
+        from openvino.tools.ovc import convert_model
+
+    return convert_model
+
+
+@contextlib.contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Importing `module` fails inside, as if it were not installed; its importers are made for that."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 _core_made: Any = None
@@ -193,7 +210,7 @@ def convert_openvino(backbone: Backbone, file: Path) -> None:
     example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     try:
         with _traced(backbone, example) as traced:
-            model = ov.convert_model(traced, example_input=example, input=[1, size, size, 3])
+            model = _converter()(traced, example_input=example, input=[1, size, size, 3])
         ov.save_model(model, file, compress_to_fp16=False)
     except Exception as error:
         raise WeightsError(f"{backbone.spec.id}: OpenVINO cannot convert this network: {str(error)[:200]}") from error

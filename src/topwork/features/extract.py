@@ -130,7 +130,7 @@ def _ordered(records: Records, engine: Engine, work: Callable[[tuple[Record, ...
     """What was found of each record, in order; at most a few chunks are under way."""
     rows = records.rows
     chunks = [rows[place : place + engine.batch] for place in range(0, len(rows), engine.batch)]
-    workers = max(cores(), engine.lanes)
+    workers = max(2 * cores(), engine.lanes)  # more than cores: a worker that waits for a lane leaves its core to a decoder
     waiting: deque[Future[list[_Found]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
