@@ -23,7 +23,8 @@ from topwork.features.table import FeatureTable
 from topwork.heads.metrics import softmax, wilson
 from topwork.heads.search import HeadSettings, Search, search
 from topwork.heads.strangers import fit_strangers
-from topwork.pictures.decode import BadPicture, Geometry, Pixels, decode, read_bytes, to_pixels
+from topwork.pictures.decode import Geometry, Pixels, decode, read_bytes, to_pixels
+from topwork.pictures.reasons import BadPicture
 from topwork.pictures.records import Records, need_classes
 from topwork.pictures.sources import Pictures, labelled_records
 from topwork.pictures.splits import holdout

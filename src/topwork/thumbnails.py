@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from topwork.pictures.decode import BadPicture, Geometry, decode, read_bytes
+from topwork.pictures.decode import Geometry, decode, read_bytes
+from topwork.pictures.reasons import BadPicture
 
 SIDE = 160
 

@@ -18,8 +18,9 @@ from PIL import Image
 from topwork.features.engines import Engine, Float32
 from topwork.features.store import Row, Store
 from topwork.features.table import FeatureTable
-from topwork.pictures.decode import BadPicture, Geometry, Pixels, decode, mismatch, read_bytes, to_pixels
+from topwork.pictures.decode import Geometry, Pixels, decode, mismatch, read_bytes, to_pixels
 from topwork.pictures.likeness import LIKENESS_VERSION, likeness
+from topwork.pictures.reasons import BadPicture
 from topwork.pictures.records import Record, Records
 from topwork.runtime import cores
 from topwork.zoo.spec import BackboneSpec
