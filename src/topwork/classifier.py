@@ -22,8 +22,8 @@ from topwork.features.engines import Engine
 from topwork.features.extract import Extraction, Progress, extract, store_key
 from topwork.features.store import Store
 from topwork.features.table import FeatureTable
-from topwork.heads.head import Head
 from topwork.heads.metrics import softmax
+from topwork.heads.neighbours import AnyHead, read_head
 from topwork.heads.strangers import Strangers
 from topwork.pictures.records import Records
 from topwork.pictures.sources import IN_MEMORY, Pictures, labelled_records, plain_records
@@ -36,7 +36,7 @@ class Classifier:
 
     classes: tuple[str, ...]
     spec: BackboneSpec
-    head: Head
+    head: AnyHead
     strangers: Strangers
     engine: Engine
     parts: dict[str, Path]
@@ -191,7 +191,7 @@ class Classifier:
         config = bundle.config
         try:
             spec = BackboneSpec.from_config(config["backbone"])
-            head = Head.from_parts(config["head"], bundle.tensors)
+            head = read_head(config["head"], bundle.tensors)
             strangers = Strangers.from_parts(config["strangers"], bundle.tensors, head)
             classes = tuple(str(name) for name in config["classes"])
             name, precision = str(config["engine"]["name"]), str(config["engine"]["precision"])

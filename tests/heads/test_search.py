@@ -17,6 +17,7 @@ from topwork.features.table import FeatureTable
 from topwork.heads import designs
 from topwork.heads.head import Head
 from topwork.heads.metrics import accuracy, softmax
+from topwork.heads.neighbours import read_head
 from topwork.heads.search import HeadSettings, Search, search
 from topwork.heads.suspects import suspect_labels
 
@@ -44,7 +45,7 @@ def test_the_view_with_the_news_wins_and_the_head_generalises() -> None:
     assert set(result.reasons) == {"view", "transform", "kind", "strength", "looks", "class_weights", "calibration"}
     assert result.reasons["looks"] == "one: mirror images were not offered"
     assert result.head.temperature == result.calibration.temperature
-    assert {trial.kind for trial in result.trials} == {"logistic", "discriminant", "blend"}
+    assert {trial.kind for trial in result.trials} == {"logistic", "discriminant", "blend", "nearest mean", "k-nn"}
 
 
 @pytest.mark.parametrize("kind", ["logistic", "discriminant", "blend"])
@@ -237,3 +238,27 @@ def test_flipped_labels_are_found_from_out_of_fold_answers() -> None:
     rows = {one.row for one in suspect_labels(softmax(result.logits, result.head.temperature), labels)}
     assert len(rows & flipped) >= 0.8 * len(flipped)  # recall
     assert len(rows & flipped) >= 0.8 * len(rows)  # precision
+
+
+def test_neighbours_win_where_classes_are_scattered_and_come_back_from_a_bundle() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((12, 40)) * 3
+    place = np.repeat(np.arange(12), 12)
+    features = (centres[place] + rng.standard_normal((144, 40)) * 0.4).astype(np.float32)
+    labels = np.array([0, 1, 2, 0, 1, 2, 2, 1, 0, 1, 0, 2])[place]
+    kinds = ("logistic", "k-nn")
+    result = found(features, labels, views={"all": slice(0, 40)}, settings=HeadSettings(kinds=kinds, strengths=(1e5, 1e6)))
+    assert result.head.kind == "k-nn"
+    assert accuracy(result.logits, labels) > 0.95
+    again = read_head(result.head.to_config(), result.head.to_tensors())
+    np.testing.assert_array_equal(again.probs(features), result.head.probs(features))
+    with pytest.raises(BundleError, match="do not fit"):
+        read_head(result.head.to_config() | {"neighbours": 0}, result.head.to_tensors())
+
+
+def test_a_nearest_mean_is_tried_and_wins_nothing_it_should_not() -> None:
+    features, labels = toy(30, 3, apart=2.0)
+    result = found(features, labels)
+    kinds = {trial.kind: trial.log_loss for trial in result.trials}
+    assert {"nearest mean", "k-nn"} <= set(kinds)
+    assert min(trial.log_loss for trial in result.trials) >= 0

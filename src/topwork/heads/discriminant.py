@@ -48,14 +48,17 @@ class Discriminant:
         """Weights (D + 1, K), the last row the intercepts, without the fold `left_out`; -1: from all pictures.
 
         `strength` is the ridge beside the within-class covariance of standardised features: 1 weighs as much as a
-        typical feature.
+        typical feature; infinity makes it the nearest class mean, up to a scale.
         """
         seen = [fold for fold in self.names if fold != left_out]
         if not seen:
             return np.zeros((self.data.shape[1] + 1, len(self.sizes[left_out])), np.float32)
         sizes = np.sum([self.sizes[fold] for fold in seen], axis=0)
         means = np.sum([self.sums[fold] for fold in seen], axis=0) / np.maximum(sizes, 1)[:, None]
-        solved = self._dual(means, left_out, strength) if self.dual else self._primal(means, sizes, seen, strength)
+        if np.isinf(strength):
+            solved: Floats = means.T
+        else:
+            solved = self._dual(means, left_out, strength) if self.dual else self._primal(means, sizes, seen, strength)
         prior = np.log((sizes + LEAST_PRIOR) / (sizes.sum() + LEAST_PRIOR * len(sizes)))
         if self.balanced:
             prior = np.where(sizes > 0, 0.0, prior)

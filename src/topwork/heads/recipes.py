@@ -28,13 +28,15 @@ class Trial:
     mirrored: bool
     transform: str
     kind: str
-    """"logistic", "discriminant", or "blend": the sum of both, each divided by its own temperature."""
+    """"logistic", "discriminant", "nearest mean", "k-nn", or "blend": logistic and discriminant, each by its temperature."""
     strength: float
     """L2 strength of the logistic part, or of the logistic partner of a discriminant: 1 / C of scikit-learn."""
     ridge: float
     """Ridge of the discriminant part, 0 where there is none."""
     balanced: bool
     """Whether every class weighed the same, whatever its number of pictures."""
+    neighbours: int = 0
+    """Of k-nn, 0 elsewhere."""
     accuracy: float = 0.0
     """Share of held-out pictures answered right."""
     mean_recall: float = 0.0
@@ -193,6 +195,17 @@ def try_discriminant(ground: Ground, partner: Fit, ridges: Iterable[float]) -> F
         best = Fit(trial, data, logits, weights[:, -1], starts if ground.rows is None else starts[:, :-1])
     assert best is not None  # noqa: S101 - there is always one ridge
     return best
+
+
+def nearest_mean(ground: Ground, partner: Fit) -> Fit:
+    """The nearest class mean on the view of a logistic fit: the discriminant whose ridge outweighs all spread."""
+    began = time.perf_counter()
+    data = partner.data
+    model = Discriminant(data, ground.some_labels, ground.some_folds, ground.classes, balanced=True)
+    weights = model.all_weights(np.inf)
+    logits = model.held_out(weights)
+    trial = ground.note(replace(partner.trial, kind="nearest mean", strength=0.0, ridge=0.0), logits, began)
+    return Fit(trial, data, logits, weights[:, -1], weights if ground.rows is None else weights[:, :-1])
 
 
 def blend(ground: Ground, first: Fit, second: Fit) -> Fit:

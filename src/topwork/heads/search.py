@@ -14,8 +14,9 @@ from topwork.features.table import FeatureTable, stacked
 from topwork.heads.calibrate import Calibration, calibrate
 from topwork.heads.designs import CACHE_BYTES
 from topwork.heads.head import Head, folded
+from topwork.heads.neighbours import AnyHead, try_neighbours
 from topwork.heads.parallel import one_thread_algebra
-from topwork.heads.recipes import Fit, Ground, LogisticPath, Trial, blend, try_discriminant
+from topwork.heads.recipes import Fit, Ground, LogisticPath, Trial, blend, nearest_mean, try_discriminant
 from topwork.pictures.splits import grouped_folds
 
 Float32 = NDArray[np.float32]
@@ -37,8 +38,12 @@ class HeadSettings:
     """Strength at which views are compared and the search for a better one begins."""
     ridges: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     """Ridges of the linear discriminant, in the order tried while it gets better."""
-    kinds: tuple[str, ...] = ("logistic", "discriminant", "blend")
-    """Kinds of head to try: logistic, discriminant, blend (the sum of both)."""
+    kinds: tuple[str, ...] = ("logistic", "discriminant", "blend", "nearest mean", "k-nn")
+    """Kinds of head to try: logistic always; blend is of logistic and discriminant."""
+    neighbours: tuple[int, ...] = (1, 5, 15)
+    """Numbers of neighbours that k-nn tries."""
+    neighbour_pictures: int = 4_000
+    """Of more pictures k-nn and the nearest mean are not tried: they win at few, if anywhere."""
     transforms: tuple[str, ...] = ("sqrt", "none")
     """Transforms of the features: the first chooses the view; the others are tried on it. none, sqrt (signed root)."""
     transform_error: float = 0.01
@@ -61,7 +66,7 @@ class HeadSettings:
 class Search:
     """The chosen head and how it was found."""
 
-    head: Head
+    head: AnyHead
     logits: Float32
     """(N, K) of every picture from a head of the same recipe that never saw its group; before the temperature."""
     folds: Labels
@@ -115,6 +120,7 @@ def _search(
     best = _try_transforms(ground, best, settings, reasons)
     ground, best = _try_second_look(ground, best, second_look, settings, reasons)
     best = _try_balanced(ground, best, settings, reasons)
+    best = _try_nearest_mean(ground, best, settings)
     _explain(ground.trials, best.trial, settings, reasons, warnings)
     if rows is not None:
         whole = Ground(ground.tables, labels, folds, len(classes), columns, settings.seed)
@@ -123,9 +129,16 @@ def _search(
         reasons["kind"] += f"; on all {len(labels)} pictures {best.trial.kind} ({best.trial.log_loss:.3f})"
 
     logits = ground.answers(best.logits)
+    head: AnyHead = _head(best, ground)
+    if "k-nn" in settings.kinds and len(labels) <= settings.neighbour_pictures:
+        single = Ground({False: table}, labels, folds, len(classes), columns, settings.seed, None, ground.trials)
+        nearest = try_neighbours(single, best.trial, settings.neighbours)
+        if nearest is not None and nearest[0].log_loss < best.trial.log_loss:
+            trial, logits, head = nearest
+            reasons["kind"] = f"k-nn, {trial.neighbours} neighbours: least held-out log loss, {trial.log_loss:.3f}"
     calibration = calibrate(logits, labels, folds)
     reasons["calibration"] = calibration.reason
-    head = _head(best, ground, calibration.temperature)
+    head = replace(head, temperature=calibration.temperature)
     return Search(head, logits, folds, ground.trials, reasons, warnings, calibration, time.perf_counter() - began)
 
 
@@ -190,7 +203,8 @@ def _best_kind(ground: Ground, logistic: Fit, discriminant: Fit, kinds: tuple[st
     if "blend" in kinds:
         fits["blend"] = blend(ground, logistic, discriminant)
     # Two heads err differently, so their blend is the better bet where held-out pictures cannot tell.
-    return min((fits[kind] for kind in kinds), key=lambda fit: fit.rank[0] * (0.98 if fit.trial.kind == "blend" else 1.0))
+    tried = [fits[kind] for kind in kinds if kind in fits]
+    return min(tried, key=lambda fit: fit.rank[0] * (0.98 if fit.trial.kind == "blend" else 1.0))
 
 
 def _rank(fit: Fit) -> tuple[float, float]:
@@ -270,6 +284,14 @@ def _try_second_look(
     return ground, best
 
 
+def _try_nearest_mean(ground: Ground, best: Fit, settings: HeadSettings) -> Fit:
+    """The nearest class mean, if it beats everything before it; wins at few pictures a class, if anywhere."""
+    few = ground.rows is None and len(ground.labels) <= settings.neighbour_pictures * ground.looks
+    if "nearest mean" not in settings.kinds or not few:
+        return best
+    return min(best, nearest_mean(ground, best), key=_rank)
+
+
 def _try_balanced(ground: Ground, best: Fit, settings: HeadSettings, reasons: dict[str, str]) -> Fit:
     sizes = np.bincount(ground.labels, minlength=ground.classes)
     ratio = float(sizes.max() / max(sizes.min(), 1))
@@ -304,23 +326,23 @@ def _explain(trials: list[Trial], best: Trial, settings: HeadSettings, reasons: 
     reasons["view"] = f"{best.view}: least held-out log loss on {best.pictures} pictures ({least(views, 'view')})"
     reasons["kind"] = f"{best.kind}: least held-out log loss ({least(kinds, 'kind')}; a blend wins within 2 %)"
     parts = []
-    if best.kind != "discriminant":
+    if best.kind in ("logistic", "blend"):
         tried = sorted({trial.strength for trial in logistic if trial.view == best.view})
         parts.append(f"L2 {best.strength:.3g}: least held-out log loss of {', '.join(f'{one:.3g}' for one in tried)}")
-    if best.kind != "logistic":
+    if best.kind in ("discriminant", "blend"):
         ridges = sorted({trial.ridge for trial in trials if trial.kind == "discriminant"})
         parts.append(f"ridge {best.ridge:.3g}: least held-out log loss of {', '.join(f'{one:.3g}' for one in ridges)}")
-    reasons["strength"] = "; ".join(parts)
+    reasons["strength"] = "; ".join(parts) or "none: a nearest mean has no strength"
     ends = (min(settings.strengths), max(settings.strengths))
-    if best.kind != "discriminant" and best.strength in ends and len(settings.strengths) > 1:
+    if best.kind in ("logistic", "blend") and best.strength in ends and len(settings.strengths) > 1:
         warnings.append(
             f"the best L2 strength, {best.strength:.3g}, is the end of the range tried, {ends[0]:.3g} to {ends[1]:.3g}"
         )
 
 
-def _head(best: Fit, ground: Ground, temperature: float) -> Head:
+def _head(best: Fit, ground: Ground) -> Head:
     trial = best.trial
     weight, bias = folded(best.data, best.weights)
     width = next(iter(ground.tables.values())).shape[1]
     columns = ground.columns[trial.view]
-    return Head(trial.kind, trial.view, columns, width, ground.averaged, trial.transform, weight, bias, temperature)
+    return Head(trial.kind, trial.view, columns, width, ground.averaged, trial.transform, weight, bias)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from topwork.errors import BundleError
 from topwork.features.table import FeatureTable
 from topwork.heads.designs import transformed
-from topwork.heads.head import Head, entry, tensor
+from topwork.heads.head import entry, tensor
+from topwork.heads.neighbours import AnyHead
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -35,7 +36,7 @@ NEAREST = 3
 class Strangers:
     """How strange a picture is to a head, and from where on it is none of its classes."""
 
-    head: Head
+    head: AnyHead
     references: NDArray[np.float16]
     """(R, D) features of training pictures on the head's view, square-rooted and of length one."""
     centre: tuple[float, float]
@@ -72,7 +73,7 @@ class Strangers:
         }
 
     @classmethod
-    def from_parts(cls, config: dict[str, Any], tensors: dict[str, NDArray[Any]], head: Head) -> Strangers:
+    def from_parts(cls, config: dict[str, Any], tensors: dict[str, NDArray[Any]], head: AnyHead) -> Strangers:
         """The strangers of `to_config` and `to_tensors`, for the head they were fitted with. Raises BundleError."""
         pairs = []
         for name in ("centre", "spread"):
@@ -95,7 +96,7 @@ def fit_strangers(
     table: FeatureTable,
     labels: Labels,
     groups: Labels,
-    head: Head,
+    head: AnyHead,
     logits: Float32,
     keep: float = 0.95,
     seed: int = 0,
@@ -123,7 +124,7 @@ def fit_strangers(
     return Strangers(head, references, centre, spread, threshold, float((scores <= threshold).mean()))
 
 
-def _directions(features: Float32, head: Head) -> Float32:
+def _directions(features: Float32, head: AnyHead) -> Float32:
     """The head's view of full features (n, D_full), square-rooted, each row of length one: (n, D)."""
     return transformed(transformed(features[:, head.columns], "sqrt"), "unit")
 
