@@ -1,0 +1,172 @@
+"""A whole classifier as one torch network, so that gradients reach the picture: for look, explain, ideal, attack and export.
+
+A bundle's backbone (from its own backbone.safetensors) with its head, or a backbone with the classes it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from topwork.classifier import Classifier
+from topwork.errors import BundleError, InputError
+from topwork.heads.head import Head
+from topwork.heads.neighbours import LEAST_VOTE, SHARPNESS, NeighbourHead
+from topwork.zoo import load_backbone
+from topwork.zoo.backbone import Backbone
+from topwork.zoo.spec import BackboneSpec
+
+IMAGENET_CLASSES = 1000
+
+LEAST_ROOT = 1e-8
+"""Below this size of a feature the gradient of its square root, infinite at 0, is taken as 0."""
+
+
+class Grafted(nn.Module):
+    """A classifier as one network. images (N, 3, H, W) in [0, 1] -> logits (N, K), before the temperature.
+
+    Where the head was fitted on the mean of two looks (`mirrored`), the second one is the mirror image of `images`, unless the
+    caller passes it: `topwork.features.extract.second_look` has a margin that `images` have lost.
+    """
+
+    def __init__(
+        self, backbone: Backbone, head: nn.Module | None, classes: tuple[str, ...], temperature: float, mirrored: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head, self.classes = backbone, head, classes
+        self.temperature, self.mirrored = temperature, mirrored
+        self.eval()
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What is known of the backbone."""
+        return self.backbone.spec
+
+    def forward(self, images: Tensor, second: Tensor | None = None) -> Tensor:
+        """Logits (N, K) of images (N, 3, H, W) in [0, 1]; `second` (N, 3, H, W): the second look, where the head wants one."""
+        if self.head is None:
+            answers: Tensor = self.backbone.logits(images)
+            return answers
+        features = self.backbone(images)
+        if self.mirrored:
+            features = (features + self.backbone(images.flip(3) if second is None else second)) * 0.5
+        logits: Tensor = self.head(features)
+        return logits
+
+    def probs(self, images: Tensor, second: Tensor | None = None) -> Tensor:
+        """Probabilities (N, K) as the classifier gives them."""
+        return (self(images, second) / self.temperature).softmax(1)
+
+
+class LinearHead(nn.Module):
+    """A bundle's head in torch. features (N, D_full) -> logits (N, K)."""
+
+    columns: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.transform = head.transform
+        self.register_buffer("columns", torch.from_numpy(head.columns))
+        self.register_buffer("weight", torch.from_numpy(head.weight))
+        self.register_buffer("bias", torch.from_numpy(head.bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, K) of full features (N, D_full)."""
+        seen = transformed(features[:, self.columns], self.transform)
+        return nn.functional.linear(seen, self.weight, self.bias)
+
+
+class VotingHead(nn.Module):
+    """A head of nearest neighbours in torch. features (N, D_full) -> logits (N, K).
+
+    With `every`, all references vote and not only the nearest: then each class has a gradient everywhere, which the exact
+    answer has not; near a class's own pictures both say the same.
+    """
+
+    columns: Tensor
+    references: Tensor
+    member: Tensor
+
+    def __init__(self, head: NeighbourHead, every: bool = False) -> None:
+        super().__init__()
+        self.transform = head.transform
+        self.count = len(head.references) if every else min(head.neighbours, len(head.references))
+        self.register_buffer("columns", torch.from_numpy(head.columns))
+        self.register_buffer("references", torch.from_numpy(head.references))
+        owners = torch.from_numpy(head.owners)
+        self.register_buffer("member", nn.functional.one_hot(owners, head.classes).float())  # (R, K)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, K) of full features (N, D_full)."""
+        seen = transformed(transformed(features[:, self.columns], self.transform), "unit")
+        near, places = (seen @ self.references.T).topk(self.count, dim=1)  # (N, k)
+        weight = torch.exp(SHARPNESS * (near - near[:, :1].detach()))
+        votes = torch.einsum("nk,nkc->nc", weight, self.member[places])
+        return torch.log(votes + LEAST_VOTE)
+
+
+def grafted(source: Classifier | Backbone, every_vote: bool = False) -> Grafted:
+    """The network of a classifier or, with its original classes, of a backbone; frozen, in eval mode.
+
+    every_vote: see VotingHead. Raises BundleError where the backbone's file is not the one that the classifier was fitted
+    with, and InputError for a backbone without a classifier of its own.
+    """
+    if isinstance(source, Backbone):
+        if not source.spec.answers:
+            raise InputError(
+                f"{source.spec.id}: this backbone has no classes of its own. Fit a classifier on it and give its bundle."
+            )
+        return Grafted(source, None, original_classes(source.spec.answers), 1.0)
+    head = source.head
+    module: nn.Module = VotingHead(head, every_vote) if isinstance(head, NeighbourHead) else LinearHead(head)
+    return Grafted(backbone_of(source), module, source.classes, head.temperature, head.mirrored)
+
+
+def backbone_of(classifier: Classifier) -> Backbone:
+    """The backbone that a classifier was fitted on, from its own file, or by name where it has none.
+
+    Raises BundleError when the file holds other weights, WeightsError when it cannot be read.
+    """
+    file = classifier.parts.get("backbone.safetensors")
+    backbone = load_backbone(classifier.spec.id, classifier.weights if file is None else str(file))
+    wanted, found = classifier.spec, backbone.spec
+    parts = ("weights_sha256", "mean", "std", "stages", "dim", "answers", "geometry")
+    other = [part for part in parts if getattr(wanted, part) != getattr(found, part)]
+    if other:
+        raise BundleError(
+            f"{file or wanted.id}: not the backbone that this classifier was fitted with ({', '.join(other)} differ). "
+            "Take a fresh copy of the bundle, or fit again."
+        )
+    return backbone
+
+
+def transformed(features: Tensor, transform: str) -> Tensor:
+    """features (N, D) after the head's transform, as `topwork.heads.designs.transformed` does it, with a finite gradient."""
+    if transform == "sqrt":
+        return features.sign() * features.abs().clamp_min(LEAST_ROOT).sqrt()
+    if transform == "unit":
+        return nn.functional.normalize(features, dim=1)
+    return features
+
+
+@cache
+def original_classes(count: int) -> tuple[str, ...]:
+    """Names of the `count` classes a backbone was trained on: ImageNet's, by its first word for each, or plain numbers."""
+    if count != IMAGENET_CLASSES:
+        return tuple(f"class {place}" for place in range(count))
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo()
+    words = [info.index_to_description(place, detailed=False).split(", ") for place in range(count)]
+    often = Counter(names[0] for names in words)
+    plain = [names[0] if often[names[0]] == 1 else names[-1] for names in words]
+    again = Counter(plain)
+    # "crane" is a bird and a machine, and neither has a second name.
+    return tuple(name if again[name] == 1 else f"{name} {place}" for place, name in enumerate(plain))
