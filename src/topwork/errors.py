@@ -6,6 +6,8 @@
     |-- WeightsError        a weight file or engine file that cannot be trusted or used
     |-- BundleError         a bundle that is missing, damaged or newer than this version
     |-- StorageError        a disk that is full, read-only or failing
+    |-- DownloadError       a file that could not be fetched, or is not the expected one
+    |-- ArchiveError        an archive that cannot be trusted or read
     `-- MissingExtra        an optional package that is not installed
 
 Anything else that is raised is a bug and keeps its traceback.
@@ -45,6 +47,14 @@ class BundleError(TopworkError):
 
 class StorageError(TopworkError):
     """A disk that is full, read-only or failing."""
+
+
+class DownloadError(TopworkError):
+    """A file that could not be fetched, or is not the expected one."""
+
+
+class ArchiveError(TopworkError):
+    """An archive that cannot be trusted or read."""
 
 
 class MissingExtra(TopworkError):

@@ -15,6 +15,7 @@ import platform
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -226,6 +227,57 @@ def _locked(path: Path, wait: bool) -> Iterator[bool]:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """One process at a time is inside; the file `path` stands for the lock and is gone afterwards. Raises StorageError.
+
+    Others wait. A killed holder's lock is free at once. Where a disk knows no locks, all are let in.
+    """
+    while (handle := _held(path)) is None:
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # removed while it is held, so that nobody locks a file that is already gone
+            _remove(path)
+        os.close(handle)
+        if os.name == "nt":  # an open file cannot be removed there, whoever holds it open
+            _remove(path)
+
+
+def _held(path: Path) -> int | None:
+    """A handle that holds the lock of the file `path`; None while another one does."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if os.name == "nt" and error.errno == errno.EACCES:  # it is just being removed
+            return None
+        raise storage_error(path, error) from error
+    try:
+        if _lock_now(handle) and os.path.samestat(os.fstat(handle), os.stat(path)):
+            return handle
+    except FileNotFoundError:  # its holder has removed it
+        pass
+    os.close(handle)
+    return None
+
+
+def _lock_now(handle: int) -> bool:
+    """Lock an open file; False when another one holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+    return True
 
 
 def _remove(path: Path) -> None:
