@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, demo, look_after
+from topwork.commands import classify, demo, look_after, quiz
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -43,6 +43,7 @@ cache.command(look_after.cache_show, name="show", sort_key=0)
 cache.command(look_after.cache_clear, name="clear", sort_key=1)
 app.command(cache)
 app.command(look_after.doctor, sort_key=len(first) + 1)
+app.command(quiz.quiz, sort_key=len(first) + 2)
 
 
 def run(words: Sequence[str]) -> int:
