@@ -12,13 +12,14 @@ import os
 import re
 import socket
 import ssl
+import string
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from topwork import __version__
 from topwork.errors import DownloadError, StorageError
@@ -31,7 +32,7 @@ TIMEOUT = 30.0
 LEAST = 1024
 
 TRIES = 4
-"""Tries in a row that bring no new byte, after which an address is given up."""
+"""Tries in a row that bring fewer than LEAST bytes more, after which an address is given up."""
 
 PAUSE = 0.5
 """Seconds before the second try; doubled for each further one."""
@@ -107,12 +108,16 @@ def download(
     address failed, what to bring, where to put it) and StorageError; what has come is kept for the next call.
     """
     wanted = _Wanted(file, (addresses,) if isinstance(addresses, str) else tuple(addresses), sha256, size, remedy)
+    memory, lock = beside(file, ".part.json"), beside(file, ".part.lock")
     if there := _already(wanted):
+        if os.path.lexists(memory) or os.path.lexists(lock):  # its writer was killed at the last step
+            with contextlib.suppress(OSError, StorageError), exclusive(lock):
+                memory.unlink(missing_ok=True)
         return there
     if offline:
         raise DownloadError(f"{file}: is not there, and nothing may be fetched (offline). {wanted.instead()}")
     make_folder(file.parent)
-    with exclusive(beside(file, ".part.lock")):
+    with exclusive(lock):
         if there := _already(wanted):  # another process was faster
             return there
         with opened_part(file) as part:
@@ -153,7 +158,7 @@ def _fetch(wanted: _Wanted, part: Part, told: Told | None) -> Downloaded:
                 reasons.append(f"{address}: {fault}")
                 break
             except _Cut as fault:
-                best, idle = (part.size, 0) if part.size > best else (best, idle + 1)
+                best, idle = (part.size, 0) if part.size >= best + LEAST else (best, idle + 1)
                 if idle == TRIES:
                     reasons.append(f"{address}: {fault}")
                     break
@@ -203,24 +208,24 @@ def _open(address: str, headers: dict[str, str]) -> http.client.HTTPResponse:
     opener = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()):
         opener.add_handler(handler)
-    here = address
+    here, target = address, ""
     for _ in range(REDIRECTS + 1):
         try:
+            here = urljoin(here, quote(target, safe=string.punctuation, encoding="iso-8859-1"))
             parts = urlsplit(here)
             fetched = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             fetched = False
         if not fetched:
-            raise _Refused("is no web address" if here == address else f"leads to {here!r}, which is no web address")
+            raise _Refused(f"leads to {target!r}, which is no web address" if target else "is no web address")
         if address.startswith("https:") and not here.startswith("https:"):
             raise _Refused(f"leads away from https to {here!r}")
         request = urllib.request.Request(here, headers=headers)  # noqa: S310 - the scheme is checked above
         response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
-        target = response.headers.get("Location")
+        target = response.headers.get("Location", "")
         if response.status not in (301, 302, 303, 307, 308) or not target:
             return response
         response.close()
-        here = urljoin(here, target)
     raise _Refused(f"redirects more than {REDIRECTS} times")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults import Workers, toy_extract
+from faulty_server import CONTENT, Site, serving
 from PIL import Image
 
 from topwork.features.extract import Extraction
@@ -55,3 +56,25 @@ def faulty_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers
     started = Workers(library)
     yield started
     started.close()
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads try again at once, and straight."""
+    monkeypatch.setattr("topwork.download.PAUSE", 0.0)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A server of one file, f.bin."""
+    with serving({"f.bin": CONTENT}) as started:
+        yield started
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where that file is to be put."""
+    return tmp_path / "new" / "f.bin"

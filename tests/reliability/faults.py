@@ -21,6 +21,7 @@ import numpy as np
 
 from topwork import runtime
 from topwork.bundle import Bundle, read_bundle, write_bundle
+from topwork.download import download
 from topwork.errors import StorageError
 from topwork.features.extract import Extraction, extract, store_key
 from topwork.features.store import Row, Store
@@ -215,6 +216,12 @@ def saves_job(path: str, parts: str, first: int, count: int, exchange: bool = Tr
     with nth_call(-1, 0, exchange):
         for version in range(first, first + count):
             write_toy(Path(path), version, Path(parts))
+
+
+def download_job(address: str, file: str, sha256: str | None, nth: int = -1) -> None:
+    """Download a file, perhaps to die at the nth call."""
+    with nth_call(nth, 0):
+        download(address, Path(file), sha256)
 
 
 def _mother() -> None:

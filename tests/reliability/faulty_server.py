@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import random
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from topwork.download import Downloaded
+
+CONTENT = random.Random(0).randbytes(150_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def whole(file: Path, done: Downloaded, content: bytes = CONTENT) -> None:
+    """Fails unless the file is right and nothing else is left beside it."""
+    assert file.read_bytes() == content
+    assert (done.file, done.sha256, done.size) == (file, hashlib.sha256(content).hexdigest(), len(content))
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 @dataclass(frozen=True)
@@ -37,8 +53,12 @@ class Reply:
     """No Content-Length: the end of the connection is the end of the file."""
     stall: int | None = None
     """Send so many bytes of the body, then nothing until the server is closed."""
+    drip: float | None = None
+    """Send one byte at a time, with so many seconds between them."""
     mute: bool = False
     """Close the connection without an answer."""
+    raw: bytes | None = None
+    """Send these bytes instead of an answer."""
 
 
 @dataclass
@@ -65,8 +85,8 @@ class Site:
 
 
 @contextlib.contextmanager
-def serving(files: dict[str, bytes]) -> Iterator[Site]:
-    """A site on a port of its own, for as long as this is open."""
+def serving(files: dict[str, bytes], certificate: Path | None = None) -> Iterator[Site]:
+    """A site on a port of its own, for as long as this is open; https with a certificate (key and certificate in one file)."""
     site = Site("", files)
 
     class Handler(BaseHTTPRequestHandler):
@@ -86,8 +106,15 @@ def serving(files: dict[str, bytes]) -> Iterator[Site]:
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that breaks off is what these tests are about."""
+
     server = Server(("127.0.0.1", 0), Handler)
-    site.address = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    site.address = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -100,9 +127,11 @@ def serving(files: dict[str, bytes]) -> Iterator[Site]:
 
 
 def _answer(handler: BaseHTTPRequestHandler, site: Site, reply: Reply) -> None:
-    if reply.mute:
+    if reply.mute or reply.raw is not None:
+        handler.wfile.write(reply.raw or b"")
         return
-    content = site.files.get(handler.path.lstrip("/")) if reply.body is None else reply.body
+    name = handler.path.removeprefix(site.address).lstrip("/")  # a proxy is asked for the whole address
+    content = site.files.get(name) if reply.body is None else reply.body
     if reply.status is not None or content is None:
         handler.send_response(reply.status or 404)
         _headers(handler, {"Content-Length": "0"}, reply)
@@ -126,7 +155,11 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site, reply: Reply) -> None:
             usual[name] = value
     _headers(handler, usual, reply)
     end = next((limit for limit in (reply.cut, reply.stall) if limit is not None), len(body))
-    for at in range(0, min(end, len(body)), 4096):
+    for at in range(0, len(body) if reply.drip else 0):
+        handler.wfile.write(body[at : at + 1])
+        if site.closing.wait(reply.drip):
+            return
+    for at in range(0, 0 if reply.drip else min(end, len(body)), 4096):
         piece = body[at : min(at + 4096, end)]
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if reply.chunked else piece)
     if reply.chunked and end >= len(body):

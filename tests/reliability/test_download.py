@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_server import Reply, Site, serving
+from faulty_server import CONTENT, SHA256, Reply, Site, whole
 
 from topwork.download import Downloaded, download
 from topwork.errors import DownloadError
 
-CONTENT = random.Random(0).randbytes(150_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("topwork.download.PAUSE", 0.0)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serving({"f.bin": CONTENT}) as started:
-        yield started
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "new" / "f.bin"
-
-
-def whole(file: Path, done: Downloaded) -> None:
-    """The file is right, and nothing else is left."""
-    assert file.read_bytes() == CONTENT
-    assert (done.file, done.sha256, done.size) == (file, SHA256, len(CONTENT))
-    assert [path.name for path in file.parent.iterdir()] == [file.name]
+pytestmark = pytest.mark.usefixtures("no_pause")
 
 
 def test_a_good_server(site: Site, file: Path) -> None:
