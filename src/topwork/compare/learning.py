@@ -1,0 +1,305 @@
+"""The learning curve: accuracy against pictures a class, from stored features, and which classes gain most from more."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.compare.forecast import fit_power_law, next_goal
+from topwork.features.table import FeatureTable
+from topwork.heads.calibrate import fit_temperature
+from topwork.heads.designs import design
+from topwork.heads.discriminant import Discriminant
+from topwork.heads.metrics import log_loss, wilson
+from topwork.heads.parallel import in_parallel, one_thread_algebra
+from topwork.pictures.splits import grouped_folds
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+STEP = 0.6
+"""Each size is this share of the next."""
+
+MOST_SIZES = 7
+RIDGES = (1.0, 0.3, 0.1)
+FOLDS = 5
+BOOTSTRAPS = 1_000
+
+
+@dataclass(frozen=True)
+class CurveSettings:
+    """How a learning curve is measured."""
+
+    repeats: int = 3
+    """Times that the pictures are dealt anew."""
+    few_repeats_pictures: int = 5_000
+    """Pictures beyond which one deal is enough."""
+    goal: float | None = None
+    """The accuracy to forecast the pictures for; None: about half the error of today."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy of heads that learned from so many pictures a class."""
+
+    per_class: float
+    pictures: int
+    accuracy: float
+    low: float
+    """95 % interval (Wilson 1927) on the held-out pictures."""
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """How much of one class is right, and what twice the pictures are expected to add."""
+
+    label: str
+    pictures: int
+    accuracy: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve, its forecast, and the classes in the order of what more photos bring."""
+
+    points: list[Point]
+    forecast: dict[str, Any]
+    """now, twice, and goal: see `_told`."""
+    classes: list[ClassGain]
+    pictures: int
+    view: str
+    reason: str
+    """The forecast in words."""
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+@dataclass
+class _Measured:
+    """Held-out answers of one size, summed over the repeats."""
+
+    right: Float64
+    """(repeats, N)."""
+    per_class: float
+    pictures: int
+
+
+def learning_curve(
+    table: FeatureTable,
+    labels: Labels,
+    groups: Labels,
+    classes: list[str],
+    views: Mapping[str, NDArray[np.int64]],
+    settings: CurveSettings | None = None,
+) -> Curve:
+    """The curve of a table (N, D_full), labels and near-copy groups (N,): nested parts of the training folds, several deals.
+
+    Heads are ridge discriminants, whose ridge is chosen for each size; their accuracy is close to the head that `fit` ends with.
+    """
+    began = time.perf_counter()
+    settings = settings or CurveSettings()
+    with one_thread_algebra():
+        view = _best_view(table, labels, groups, len(classes), views, settings.seed)
+        measured = _measure(table, labels, groups, len(classes), views[view], settings)
+    sizes = np.array([one.pictures for one in measured], float)
+    right = np.stack([one.right.mean(0) for one in measured])  # (J, N)
+    errors = 1 - right.mean(1)
+    drawn = _bootstrap(right, groups, settings.seed)  # (B, J)
+    noise = np.cov(drawn.T).reshape(len(sizes), len(sizes))
+    if len(measured[0].right) > 1:  # what the choice of training pictures adds
+        noise = noise + np.diag([one.right.mean(1).var(ddof=1) for one in measured])
+    law = fit_power_law(sizes, errors, noise, settings.seed)
+    count = len(labels)
+    now = law.accuracy(count)
+    goal = next_goal(now[0]) if settings.goal is None else settings.goal
+    forecast = _told(law, count, len(classes), goal)
+    points = [
+        Point(round(one.per_class, 2), one.pictures, float(share), *wilson(round(share * count), count))
+        for one, share in zip(measured, right.mean(1), strict=True)
+    ]
+    ratio = forecast["twice"]["accuracy"] - now[0]
+    gains = _class_gains(right, labels, classes, sizes, ratio, settings.seed)
+    return Curve(points, forecast, gains, count, view, _words(forecast), round(time.perf_counter() - began, 3))
+
+
+def _best_view(
+    table: FeatureTable, labels: Labels, groups: Labels, classes: int, views: Mapping[str, NDArray[np.int64]], seed: int
+) -> str:
+    """The view whose discriminant has the least held-out log loss."""
+    folds = grouped_folds(labels, groups, 3, seed)
+
+    def loss(name: str) -> float:
+        logits = np.zeros((len(labels), classes), np.float32)
+        for fold in range(3):
+            seen, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            logits[held] = _answers(table, labels, seen, held, views[name], classes, RIDGES[1:2])[0]
+        return log_loss(logits, labels, fit_temperature(logits, labels))
+
+    losses = in_parallel([lambda name=name: loss(name) for name in views])  # type: ignore[misc]
+    return min(zip(losses, views, strict=True))[1]
+
+
+def _measure(
+    table: FeatureTable,
+    labels: Labels,
+    groups: Labels,
+    classes: int,
+    columns: NDArray[np.int64],
+    settings: CurveSettings,
+) -> list[_Measured]:
+    """Held-out answers for each size, smallest first."""
+    count = len(labels)
+    repeats = settings.repeats if count <= settings.few_repeats_pictures else 1
+    folds = FOLDS if count <= settings.few_repeats_pictures else 2
+    shares = _shares(count * (folds - 1) / folds / classes)
+    logits = np.zeros((repeats, len(shares), len(RIDGES), count, classes), np.float32)
+    used = np.zeros(len(shares))
+
+    def one(repeat: int, fold: int, dealt: Labels, order: Labels) -> None:
+        held = np.flatnonzero(dealt == fold)
+        seen = order[dealt[order] != fold]
+        for place, share in enumerate(shares):
+            some = seen[: max(2, round(share * len(seen)))]
+            used[place] += len(some)
+            logits[repeat, place][:, held] = _answers(table, labels, some, held, columns, classes, RIDGES)
+
+    jobs = []
+    for repeat in range(repeats):
+        dealt = grouped_folds(labels, groups, folds, settings.seed + repeat)
+        order = _nested_order(labels, np.random.default_rng((settings.seed, repeat)))
+        jobs += [lambda a=repeat, b=fold, c=dealt, d=order: one(a, b, c, d) for fold in range(folds)]  # type: ignore[misc]
+    in_parallel(jobs)
+    found = []
+    for place in range(len(shares)):
+        losses = []
+        for ridge in range(len(RIDGES)):
+            every = logits[:, place, ridge].reshape(-1, classes)
+            losses.append(log_loss(every, np.tile(labels, repeats), fit_temperature(every, np.tile(labels, repeats))))
+        best = logits[:, place, int(np.argmin(losses))]
+        size = used[place] / (repeats * folds)
+        found.append(_Measured((best.argmax(2) == labels).astype(np.float64), size / classes, round(size)))
+    return found
+
+
+def _shares(per_class: float) -> list[float]:
+    """Shares of the training pictures, smallest first, down to two a class."""
+    most = max(1, min(MOST_SIZES, 1 + math.floor(math.log(max(per_class / 2, 1)) / -math.log(STEP))))
+    return [STEP**place for place in reversed(range(most))]
+
+
+def _nested_order(labels: Labels, rng: np.random.Generator) -> Labels:
+    """Rows in an order of which every beginning has the classes in their proportions."""
+    drawn = rng.permutation(len(labels))
+    mine = labels[drawn]
+    sizes = np.bincount(labels)
+    order = np.argsort(mine, kind="stable")
+    rank = np.empty(len(labels))
+    rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = (rank + rng.random(len(sizes))[mine]) / sizes[mine]
+    return drawn[np.argsort(place, kind="stable")]
+
+
+def _answers(
+    table: FeatureTable,
+    labels: Labels,
+    seen: Labels,
+    held: Labels,
+    columns: NDArray[np.int64],
+    classes: int,
+    ridges: tuple[float, ...],
+) -> Float32:
+    """Logits (ridges, held, K) of heads that learned from the rows `seen`."""
+    data = design(table, columns, "sqrt", seen)
+    model = Discriminant(data, labels[seen], np.zeros(len(seen), np.int64), classes)
+    rows = data.standardise(table.take(held))
+    return np.stack([rows @ model.solve(ridge) for ridge in ridges])
+
+
+def _bootstrap(right: Float64, groups: Labels, seed: int) -> Float64:
+    """Errors (B, J) over drawn anew groups of pictures."""
+    _, group = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(group).astype(float)
+    sums = np.stack([np.bincount(group, row) for row in right])  # (J, G)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), BOOTSTRAPS)  # (B, G)
+    return 1 - (drawn @ sums.T) / (drawn @ sizes)[:, None]
+
+
+def _told(law: Any, pictures: int, classes: int, goal: float) -> dict[str, Any]:
+    """The forecast: accuracy with all pictures and with twice as many, and the pictures a class that the goal takes more."""
+
+    def at(count: float) -> dict[str, float]:
+        middle, low, high = law.accuracy(count)
+        return {"per_class": round(count / classes, 1), "accuracy": middle, "low": low, "high": high}
+
+    def more(count: float) -> float | None:
+        return max(0.0, math.ceil((count - pictures) / classes)) if count < 1e4 * pictures else None
+
+    middle, low, high = law.needed(goal)
+    return {
+        "now": at(pictures),
+        "twice": at(2 * pictures),
+        "goal": goal,
+        "more_per_class": more(middle),
+        "more_per_class_low": more(low),
+        "more_per_class_high": more(high),
+        "exponent": float(np.median(law.exponent)),
+        "ceiling": float(1 - np.median(law.floor)),
+    }
+
+
+def _words(forecast: dict[str, Any]) -> str:
+    goal, middle = forecast["goal"], forecast["more_per_class"]
+    low, high = forecast["more_per_class_low"], forecast["more_per_class_high"]
+    twice = forecast["twice"]
+    doubled = f"twice the pictures: {twice['accuracy']:.1%} ({twice['low']:.1%} to {twice['high']:.1%})"
+    if middle == 0:
+        return f"{goal:.4g} is reached already; {doubled}"
+    if middle is None:
+        least = "" if low is None else f" (at best about {low:,.0f} more a class)"
+        return f"{100 * goal:.4g} % will hardly be reached by more pictures alone{least}; {doubled}"
+    span = f"{low:,.0f} to {high:,.0f}" if high is not None else f"at least {low:,.0f}; perhaps no number is enough"
+    return f"{100 * goal:.4g} % needs about {middle:,.0f} more a class ({span}); {doubled}"
+
+
+def _class_gains(
+    right: Float64, labels: Labels, classes: list[str], sizes: Float64, expected: float, seed: int
+) -> list[ClassGain]:
+    """Classes by what twice the pictures bring them: the gain from half to all, shrunk to the mean by its own noise, and
+    scaled so that the classes' mean is the whole curve's forecast."""
+    count = np.bincount(labels, minlength=len(classes))
+    now = np.bincount(labels, right[-1], len(classes)) / np.maximum(count, 1)
+    half = int(np.argmin(np.abs(np.log(sizes / sizes[-1] * 2))))
+    rise = right[-1] - right[half]
+    gain = np.bincount(labels, rise, len(classes)) / np.maximum(count, 1)
+    second = np.bincount(labels, rise**2, len(classes)) / np.maximum(count, 1)
+    noise = (second - gain**2 + 1 / np.maximum(count, 1) ** 2) / np.maximum(count, 1)
+    mean = float(rise.mean())
+    true = max(float(gain.var() - noise.mean()), 1e-8)
+    kept = true / (true + noise)
+    shrunk = mean + kept * (gain - mean)
+    scale = float(np.clip(expected / mean, 0.2, 1)) if mean > 1e-6 else 0.0
+    spread = 1.96 * np.sqrt(kept * noise) * scale
+    room = 1 - now
+    rows = [
+        ClassGain(name, int(count[k]), float(now[k]), *(float(np.clip(v, -1, room[k])) for v in (g, g - spread[k], g + spread[k])))
+        for k, name in enumerate(classes)
+        for g in [shrunk[k] * scale]
+    ]
+    return sorted(rows, key=lambda row: -row.gain)
