@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-full lint bench clean
+.PHONY: demo test test-full lint bench docs clean
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -32,5 +32,12 @@ lint: .venv/installed
 bench: .venv/installed benchmarks/.venv/installed
 	$(BIN)/python benchmarks/run.py --peers-python benchmarks/.venv/bin/python --out benchmarks/results
 
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
+docs: .venv/docs
+	$(BIN)/python docs/make.py
+
 clean:
-	rm -rf .venv benchmarks/.venv
+	rm -rf .venv benchmarks/.venv build/docs

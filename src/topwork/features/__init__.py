@@ -1,0 +1,1 @@
+"""Pixels to numbers: the engines that run a backbone, which of them is best here, and the store."""

@@ -1,0 +1,1 @@
+"""Twenty questions about pretrained networks, each answer with its reason."""
