@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from cyclopts.argument import Argument
 from handbook.examples import Ran
 from handbook.words import cell
 from topwork.commands.app import app
+
+SHELL = re.compile(r"(topwork|printf|cat|echo) \S")
+"""How a line of help begins that shows a command."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def page(command: Command, ran: Sequence[Ran], place: str) -> str:
     """The page of a command, in Markdown: what it does, examples with their real output, every flag."""
     parts = [f"# topwork {command.name}", command.title]
     if command.text:
-        parts.append(command.text.replace("\nprintf", "\n\n    printf"))
-    parts.append(f"    {command.usage}")
+        parts.append(_as_markdown(command.text))
+    parts.append(f"```text\n{command.usage}\n```")
     if ran:
         parts.append("## For example" if len(ran) == 1 else "## Examples")
         parts += [one.as_markdown() for one in ran]
@@ -79,6 +83,12 @@ def page(command: Command, ran: Sequence[Ran], place: str) -> str:
         if rows:
             parts += [f"## {title}", "\n".join(["| | |", "|---|---|", *[_row(one) for one in rows]])]
     return "\n\n".join(parts) + "\n"
+
+
+def _as_markdown(text: str) -> str:
+    """The longer help; a line that begins with a shell command becomes a block of code."""
+    lines = text.splitlines()
+    return "\n".join(f"\n```console\n$ {line}\n```\n" if SHELL.match(line) else line for line in lines)
 
 
 def _row(argument: Argument) -> str:

@@ -65,7 +65,7 @@ def page(promise: Promise) -> str:
             "## How it is proven",
             promise.proof.strip(),
             "\n".join(rows),
-            f"    .venv/bin/python -m pytest {run}",
+            f"```console\n$ python -m pytest {run}\n```",
         ]
     )
     return f"{filled(text)}\n"
