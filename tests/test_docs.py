@@ -66,19 +66,20 @@ def test_all_promises_have_tests_that_exist() -> None:
 
 
 def named_in_tests() -> Iterator[tuple[str, str]]:
-    """(promise, test file) for each promise that a docstring of a test names at its beginning, as in "C1, C2: ..."."""
+    """(promise, test file) for each promise that a docstring of a test names: "C1, C2: ..." or "(promise X)"."""
     for file in TESTS:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.FunctionDef))]
         for node in nodes:
-            words = re.match(r"[A-Z]\d(?:, [A-Z]\d)*(?=[:.])", ast.get_docstring(node) or "")
-            for name in words[0].split(", ") if words else []:
+            words = ast.get_docstring(node) or ""
+            first = re.match(r"[A-Z]\d(?:, [A-Z]\d)*(?=[:.])", words)
+            for name in [*(first[0].split(", ") if first else []), *re.findall(r"\(promise ([A-Z]\d)\)", words)]:
                 yield name, str(file.relative_to(ROOT).as_posix())
 
 
 def test_every_promise_a_test_names_has_its_page_and_names_the_test(site: Path) -> None:
     named = set(named_in_tests())
-    assert {"C1", "I1", "N5"} <= {name for name, _ in named}
+    assert {"C1", "I1", "N5", "A2"} <= {name for name, _ in named}
     for name, file in named:
         page = site / "promises" / f"{name}.md"
         assert page.is_file(), f"docs/promises.toml: {file} names {name}, which is not there"
