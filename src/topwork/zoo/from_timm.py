@@ -14,7 +14,9 @@ from topwork.errors import UnknownName, WeightsError
 from topwork.pictures.decode import Geometry
 from topwork.zoo.backbone import Backbone, state_sha256
 from topwork.zoo.spec import BackboneSpec
-from topwork.zoo.weights import read_state, read_torch_file
+from topwork.zoo.weights import WeightFile, open_weights
+from topwork.zoo.weights.matching import Taken, Wanted, fitted, plain_names
+from topwork.zoo.weights.torchvision_names import torchvision_plan
 
 _STAGES_MOST = 16
 """Of deeper lists of stages only this many, evenly spread, are kept: a row of features stays short."""
@@ -23,13 +25,16 @@ _STAGES_MOST = 16
 def build(name: str, backbone_id: str, weights: str | Path = "pretrained", weights_sha256: str | None = None) -> Backbone:
     """The timm network `name` as a backbone.
 
-    weights: "pretrained" (timm's own, from its hub), "random" (seeded, for tests of speed), or a file: safetensors, or a
-    torch state dict, read with weights_only; `weights_sha256` is then what its bytes must hash to.
+    weights: "pretrained" (timm's own, from its hub), "random" (seeded, for tests of speed), or a file that `open_weights`
+    reads, also torchvision's of VGG, ResNet and MobileNet; `weights_sha256` is then what its bytes must hash to.
     Raises UnknownName, or WeightsError where the weights cannot be had, trusted or fitted.
     """
-    network = _network(name, weights)
     if isinstance(weights, Path):
-        _fit_state(network, weights, weights_sha256)
+        with open_weights(weights, weights_sha256) as file:  # before the network is made: a file that is refused costs nothing
+            network = _network(name, weights)
+            _fit_state(network, name.split(".")[0], file, published=weights_sha256 is not None)
+    else:
+        network = _network(name, weights)
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     size = config["input_size"][-1]
     stages = _stage_names(network)
@@ -109,26 +114,21 @@ def _network(name: str, weights: str | Path) -> nn.Module:
     return network.eval()
 
 
-def _fit_state(network: nn.Module, file: Path, sha256: str | None) -> None:
-    """Load `file` into `network`; the network decides names and shapes, the file decides nothing."""
-    state = read_torch_file(file, sha256) if sha256 else read_state(file)
-    wanted = network.state_dict()
-    if set(state) != set(wanted) and sha256 and [t.shape for t in state.values()] == [t.shape for t in wanted.values()]:
-        state = dict(zip(wanted, state.values(), strict=True))  # same tensors in the same order under older names
-    faults = [f"{key} is missing" for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    faults += [f"{key} is unknown" for key in state if key not in wanted]
-    faults += [
-        f"{key} is {tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}"
-        for key, tensor in state.items()
-        if key in wanted and tensor.shape != wanted[key].shape
-    ]
-    faults += [
-        f"{key} has values that are not finite" for key, t in state.items() if t.is_floating_point() and not t.isfinite().all()
-    ]
-    if faults:
-        more = f"; and {len(faults) - 4} more" if len(faults) > 4 else ""
-        raise WeightsError(f"{file}: does not fit {type(network).__name__}: {'; '.join(faults[:4])}{more}.")
-    network.load_state_dict(state, strict=False)
+def _fit_state(network: nn.Module, architecture: str, file: WeightFile, published: bool) -> None:
+    """Fill `network` from a weight file; the network decides names, shapes and types, the file decides nothing.
+
+    published: the file's hash is the one in the catalogue; then the same tensors in the same order may have older names.
+    """
+    state = network.state_dict()
+    wanted = {name: Wanted(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")) for name, tensor in state.items()}
+    names = plain_names(file.tensors, wanted)
+    epsilon = next((module.eps for module in network.modules() if isinstance(module, nn.BatchNorm2d)), 0.0)
+    plan = torchvision_plan(architecture, wanted, names, epsilon)
+    if plan is None and published and names.keys() != wanted.keys() and len(names) == len(wanted):
+        plan = {name: Taken(source) for name, source in zip(wanted, file.tensors, strict=True)}
+    counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # files of before 2018 are without
+    for name, values in fitted(file, wanted, f"{architecture} ({type(network).__name__})", plan, optional=counters):
+        state[name].copy_(torch.from_numpy(values))
 
 
 def _stage_names(network: nn.Module) -> list[str]:
