@@ -30,9 +30,9 @@ class InputError(TopworkError):
 class UnknownName(TopworkError):
     """A name nobody knows. Tells the nearest known ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], nearest: list[str] | None = None) -> None:
         self.name = name
-        self.nearest = nearest_names(name, known)
+        self.nearest = nearest_names(name, known) if nearest is None else nearest
         hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
         super().__init__(f"{name}: no such {kind}.{hint}")
 

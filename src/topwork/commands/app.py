@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, demo, look_after, quiz
+from topwork.commands import classify, demo, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -42,6 +42,11 @@ cache = App(name="cache", help="Stored embeddings and engine files: show, clear.
 cache.command(look_after.cache_show, name="show", sort_key=0)
 cache.command(look_after.cache_clear, name="clear", sort_key=1)
 app.command(cache)
+pretrained = App(name="zoo", help="The pretrained networks: list, show, get, classes, bench.", sort_key=len(first))
+of_zoo: tuple[Callable[..., int], ...] = (zoo.zoo_list, zoo.zoo_show, zoo.zoo_get, zoo.zoo_classes, zoo.zoo_bench)
+for place, command in enumerate(of_zoo):
+    pretrained.command(command, name=command.__name__.removeprefix("zoo_"), sort_key=place)
+app.command(pretrained)
 app.command(look_after.doctor, sort_key=len(first) + 1)
 app.command(quiz.quiz, sort_key=len(first) + 2)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from topwork.pictures.decode import Geometry, Pixels
 from topwork.runtime import cache_folder, cores, make_folder, processor, publish_file, sha256_file, storage_error, versions
 from topwork.zoo import identity, save_state
 from topwork.zoo.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    from topwork.zoo.backbone import Backbone
 
 COSINE_NEEDED = 0.999
 """Least cosine, per row of features, between a chosen engine and torch float32."""
@@ -115,14 +118,15 @@ def _choose(folder: Path, name: str, weights: str, wanted: str, device: str, sam
     reference = _features(torch_engine, some)
     torch_rate = len(some) / (time.perf_counter() - began)
     candidates: list[tuple[e.Engine, list[str]]] = [(torch_engine, [])] if wanted in ("auto", "torch") else []
-    if wanted in ("auto", "openvino"):
-        e.convert_openvino(backbone, folder / "model.xml")
-        files = ["model.xml", "model.bin"]
-        candidates += [(e.OpenVinoEngine(folder / "model.xml", one), files) for one in e.openvino_precisions()]
-    if wanted == "onnxruntime" or (wanted == "auto" and e.usable("onnxruntime")):
-        e.export_onnx(backbone, folder / "model.onnx")
-        candidates.append((e.OnnxRuntimeEngine(folder / "model.onnx"), ["model.onnx"]))
     said: list[str] = []
+    for one, make in (("openvino", _openvino), ("onnxruntime", _onnxruntime)):
+        if wanted == one or (wanted == "auto" and e.usable(one)):
+            try:
+                candidates += make(backbone, folder)
+            except WeightsError as error:
+                if wanted == one:
+                    raise
+                said.append(str(error))
     passed: list[tuple[float, e.Engine, list[str]]] = []
     for engine, files in candidates:
         itself = engine is torch_engine
@@ -147,6 +151,18 @@ def _choose(folder: Path, name: str, weights: str, wanted: str, device: str, sam
     }
     publish_file(folder / "choice.json", json.dumps(facts, indent=1).encode())
     return Chosen(best, spec, reason, {one: folder / one for one in names})
+
+
+def _openvino(backbone: Backbone, folder: Path) -> list[tuple[e.Engine, list[str]]]:
+    """OpenVINO's engines for a backbone, in each precision that this processor has, and their files."""
+    e.convert_openvino(backbone, folder / "model.xml")
+    files = ["model.xml", "model.bin"]
+    return [(e.OpenVinoEngine(folder / "model.xml", precision), files) for precision in e.openvino_precisions()]
+
+
+def _onnxruntime(backbone: Backbone, folder: Path) -> list[tuple[e.Engine, list[str]]]:
+    e.export_onnx(backbone, folder / "model.onnx")
+    return [(e.OnnxRuntimeEngine(folder / "model.onnx"), ["model.onnx"])]
 
 
 def _features(engine: e.Engine, pictures: list[Pixels]) -> e.Float32:

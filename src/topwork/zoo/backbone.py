@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from topwork.zoo.spec import BackboneSpec
 
+Result = TypeVar("Result")
+
 
 class Backbone(nn.Module):
     """A pretrained network with its normalisation inside. images (N, 3, H, W) in [0, 1] -> features (N, D).
 
-    `pool` brings the output of a stage to (n, channels); `last` gives the last features of normalised images, `classify` the
-    logits of the classes the network was trained on, from the last features.
+    `pool` brings the output of a stage to (n, channels); `run` gives the last features of normalised images and the logits of
+    the classes the network was trained on, or None.
     """
 
     mean: Tensor
@@ -27,13 +29,12 @@ class Backbone(nn.Module):
         network: nn.Module,
         spec: BackboneSpec,
         pool: Callable[[Tensor], Tensor],
-        last: Callable[[Tensor], Tensor],
-        classify: Callable[[Tensor], Tensor] | None,
+        run: Callable[[Tensor], tuple[Tensor, Tensor | None]],
     ) -> None:
         super().__init__()
         self.network = network
         self.spec = spec
-        self._pool, self._last, self._classify = pool, last, classify
+        self._pool, self._run = pool, run
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
         self.eval()
@@ -49,19 +50,27 @@ class Backbone(nn.Module):
 
         hooks = [self.network.get_submodule(name).register_forward_hook(keep) for name, _ in self.spec.stages]
         try:
-            last = self._last((images - self.mean) / self.std)
+            last, logits = self._run(self.normalised(images))
         finally:
             for hook in hooks:
                 hook.remove()
-        if self._classify is not None:
-            return torch.cat([*kept, last, self._classify(last).softmax(1)], dim=1)
+        if self.spec.answers and logits is not None:
+            return torch.cat([*kept, last, logits.softmax(1)], dim=1)
         return torch.cat([*kept, last], dim=1)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the network was trained on them (N, 3, H, W): its range, its order of channels."""
+        scaled = (images - self.mean) / self.std
+        return scaled[:, [2, 1, 0]] if self.spec.channels == "BGR" else scaled
 
     def logits(self, images: Tensor) -> Tensor:
         """The original classifier's answers (N, K original classes). Raises ValueError where it has none."""
-        if self._classify is None:
+        if not self.spec.classes:
             raise ValueError(f"{self.spec.id} has no classifier of its own")
-        return self._classify(self._last((images - self.mean) / self.std))
+        _, logits = self._run(self.normalised(images))
+        if logits is None:
+            raise ValueError(f"{self.spec.id} has no classifier of its own")
+        return logits
 
     def layer_names(self) -> list[str]:
         """Dotted names of the network's layers, in order."""
@@ -80,6 +89,16 @@ class FromBytes(nn.Module):
         """Features (N, D) of pixels."""
         features: Tensor = self.backbone(pixels.permute(0, 3, 1, 2).float() / 255.0)
         return features
+
+
+def multiply_adds(run: Callable[[Tensor], Result], images: Tensor) -> tuple[Result, int]:
+    """What `run` gives, and the multiply-adds of its convolutions, matrix products and attention."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the fused kernels are not counted
+        result = run(images)
+    return result, counter.get_total_flops() // 2
 
 
 def state_sha256(state: dict[str, Any]) -> str:

@@ -2,116 +2,289 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
-from topwork.errors import UnknownName, WeightsError
+from topwork.errors import InputError, TopworkError, WeightsError
 from topwork.pictures.decode import Geometry
-from topwork.zoo.backbone import Backbone, state_sha256
-from topwork.zoo.spec import BackboneSpec
+from topwork.zoo import hub
+from topwork.zoo.backbone import Backbone, multiply_adds, state_sha256
+from topwork.zoo.catalogue import Network
+from topwork.zoo.names import Told, unknown, weights_folder
+from topwork.zoo.spec import ANSWERS_MOST, BackboneSpec
 from topwork.zoo.weights import WeightFile, open_weights
 from topwork.zoo.weights.matching import Taken, Wanted, fitted, plain_names
+from topwork.zoo.weights.stored import Refused
 from topwork.zoo.weights.torchvision_names import torchvision_plan
 
 _STAGES_MOST = 16
 """Of deeper lists of stages only this many, evenly spread, are kept: a row of features stays short."""
 
 
-def build(name: str, backbone_id: str, weights: str | Path = "pretrained", weights_sha256: str | None = None) -> Backbone:
+def build(
+    name: str,
+    backbone_id: str,
+    weights: str | Path = "pretrained",
+    weights_sha256: str | None = None,
+    size: int | None = None,
+) -> Backbone:
     """The timm network `name` as a backbone.
 
     weights: "pretrained" (timm's own, from its hub), "random" (seeded, for tests of speed), or a file that `open_weights`
-    reads, also torchvision's of VGG, ResNet and MobileNet; `weights_sha256` is then what its bytes must hash to.
-    Raises UnknownName, or WeightsError where the weights cannot be had, trusted or fitted.
+    reads, also torchvision's of VGG, ResNet and MobileNet; `weights_sha256` is then what its bytes must hash to. size: the side
+    of the pictures, for a network that takes other sizes than its own.
+    Raises UnknownName, InputError, or WeightsError where the weights cannot be had, trusted or fitted.
     """
-    if isinstance(weights, Path):
-        with open_weights(weights, weights_sha256) as file:  # before the network is made: a file that is refused costs nothing
-            network = _network(name, weights)
-            _fit_state(network, name.split(".")[0], file, published=weights_sha256 is not None)
-    else:
-        network = _network(name, weights)
+    network = _loaded(name, weights, weights_sha256, size)
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    size = config["input_size"][-1]
-    stages = _stage_names(network)
-    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
-
-    def pool(output: Tensor) -> Tensor:
-        if isinstance(output, (tuple, list)):
-            output = output[0]
-        if output.ndim == 3:  # tokens (n, tokens, channels)
-            return output.mean(1)
-        return output.mean((1, 2)) if channels_last else output.mean((2, 3))
-
-    def last(images: Tensor) -> Tensor:
-        features: Tensor = network.forward_head(network.forward_features(images), pre_logits=True)  # type: ignore[operator]
-        return features.flatten(1)
-
-    widths: list[int] = []
-    hooks = [
-        network.get_submodule(stage).register_forward_hook(lambda _m, _i, out: widths.append(pool(out).shape[1]))
-        for stage in stages
-    ]
-    classifier = network.get_classifier() if getattr(network, "num_classes", 0) else None  # type: ignore[operator]
-    with torch.inference_mode():
-        example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-        trunk = network.forward_features(example)  # type: ignore[operator]
-        features = network.forward_head(trunk, pre_logits=True).flatten(1)  # type: ignore[operator]
-        # Some networks end in more than one linear layer: then they count as having no classifier of their own.
-        if isinstance(classifier, nn.Linear) and classifier.in_features == features.shape[1]:
-            same = torch.allclose(classifier(features), network.forward_head(trunk), atol=1e-4)  # type: ignore[operator]
-            classifier = classifier if same else None
-        else:
-            classifier = None
-    for hook in hooks:
-        hook.remove()
-    widths = widths[: len(stages)]
+    geometry = _geometry(backbone_id, config, size)
+    example = torch.rand(1, 3, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0))
+    pool, run = _pool(network), _run(network, backbone_id, example)
+    stages, last, logits, count = _measured(network, pool, run, example)
+    label_set = infer_imagenet_subset(network) or ""
+    classes = logits.shape[1] if logits is not None and label_set else 0  # others are no classes: CLIP ends in its text space
     spec = BackboneSpec(
         id=backbone_id,
         architecture=f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"]),
         library="timm",
-        geometry=Geometry(
-            size=size,
-            crop=float(config.get("crop_pct") or 1.0),
-            interpolation="bilinear" if config.get("interpolation") == "bilinear" else "bicubic",
-            mode="squash" if config.get("crop_mode") == "squash" else "center",
-        ),
+        geometry=geometry,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        stages=tuple(zip(stages, widths, strict=True)),
-        dim=features.shape[1],
-        answers=classifier.out_features if isinstance(classifier, nn.Linear) else 0,
+        stages=stages,
+        dim=last.shape[1],
+        answers=classes if classes <= ANSWERS_MOST else 0,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         licence=str(config.get("license") or "not stated"),
         weights=f"file {weights.name}" if isinstance(weights, Path) else f"{weights} ({config.get('hf_hub_id') or 'timm'})",
         weights_sha256=state_sha256(network.state_dict()),
+        multiply_adds=count,
+        classes=classes,
+        label_set=label_set,
     )
-    return Backbone(network, spec, pool, last, classifier)
+    return Backbone(network, spec, pool, run)
 
 
-def _network(name: str, weights: str | Path) -> nn.Module:
-    if not timm.is_model(name.split(".")[0]):
-        raise UnknownName("timm network", name, timm.list_models())
+def networks() -> list[Network]:
+    """Every network of timm with each set of its pretrained weights."""
+    found = []
+    for name in timm.list_pretrained():
+        config: Any = timm.get_pretrained_cfg(name)
+        family = timm.model_entrypoint(name.partition(".")[0]).__module__.rpartition(".")[2]
+        licence = str(config.license or "not stated")
+        named = infer_imagenet_subset({"num_classes": config.num_classes}) is not None
+        classes = config.num_classes if named else 0
+        found.append(Network(f"timm:{name}", family, config.input_size[-1], licence, classes))
+    return found
+
+
+def on_disk(name: str) -> Path | None:
+    """The file of the pretrained weights where it is on this machine: put there by hand, or in the hub's own cache."""
+    config = _config(name)
+    placed = _place(config)
+    if placed.is_file():
+        return placed
+    return hub.cached_file(config.hf_hub_id) if config.hf_hub_id else None
+
+
+def fetch(name: str, told: Told | None = None) -> Path:
+    """The file of the pretrained weights: safetensors from timm's hub, in the hub's own cache. Raises WeightsError."""
+    found = on_disk(name)
+    if found is not None:
+        return found
+    config = _config(name)
+    shown = f"timm:{config.architecture}.{config.tag}" if config.tag else f"timm:{config.architecture}"
+    if not config.hf_hub_id:
+        where = f"only as a pickle, at {config.url}, which is not fetched" if config.url else "nowhere"
+        raise WeightsError(
+            f"{shown}: expected weights as safetensors in timm's hub; they are kept {where}. Use --weights FILE."
+        )
+    return hub.fetched_file(config.hf_hub_id, shown, _place(config))
+
+
+def _config(name: str) -> Any:
+    """timm's description of a network with one set of weights. Raises UnknownName."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise unknown(f"timm:{name}")
+    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if not tag else None
+    if tag:
+        with contextlib.suppress(RuntimeError):
+            config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+        if config is None:
+            known = [one.partition(".")[2] for one in timm.list_pretrained(architecture)]
+            raise InputError(f"timm:{name}: {architecture} has no weights {tag}. Expected one of: {', '.join(known)}.")
+    return config
+
+
+def _place(config: Any) -> Path:
+    """Where a person may put the file of the pretrained weights."""
+    return weights_folder("timm") / f"{config.architecture}.{config.tag or 'default'}.safetensors"
+
+
+def _loaded(name: str, weights: str | Path, sha256: str | None, size: int | None) -> nn.Module:
+    """timm's network with its weights, made for pictures of `size`."""
+    _config(name)
+    if weights == "pretrained":
+        network = _pretrained(name, fetch(name))
+    elif isinstance(weights, Path):
+        with open_weights(weights, sha256) as file:  # before the network is made: a file that is refused costs nothing
+            network = _network(name)
+            try:
+                _fit_state(network, name.partition(".")[0], file, published=sha256 is not None)
+            except Refused:
+                if size is None:
+                    raise
+                resized = _network(name, img_size=size)  # saved from a network that was already made for this size
+                with contextlib.suppress(Refused):
+                    _fit_state(resized, name.partition(".")[0], file, published=False)
+                    return resized
+                raise
+    else:
+        network = _network(name)
+    if size is not None:
+        network.set_input_size((size, size))  # type: ignore[operator]
+    return network
+
+
+def _pretrained(name: str, hub_file: Path) -> nn.Module:
+    """The network with what timm's hub holds for it. Some files there have older names, which timm itself fits."""
+    with open_weights(hub_file) as file:
+        network = _network(name)
+        if file.tensors.keys() == network.state_dict().keys():
+            _fit_state(network, name.partition(".")[0], file, published=False)
+            return network
+    network = _network(name, hub_file)
+    faults = [key for key, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+    if faults:
+        raise WeightsError(f"{hub_file}: has values that are not finite: {', '.join(faults[:4])}.")
+    return network
+
+
+def _network(name: str, file: Path | None = None, **settings: Any) -> nn.Module:
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
+        if file is not None:
+            # timm fits what its hub holds to its network: some files have older names. A safetensors file runs nothing.
+            settings["pretrained_cfg_overlay"] = {"file": str(file), "custom_load": False}
         try:
-            network: nn.Module = timm.create_model(name, pretrained=weights == "pretrained")
-        except UnknownName:
+            network: nn.Module = timm.create_model(name, pretrained=file is not None, **settings)
+        except TopworkError:
             raise
         except Exception as error:
-            if weights != "pretrained":
+            if file is None:
                 raise
-            raise WeightsError(
-                f"timm:{name}: its pretrained weights are not on this machine and could not be fetched "
-                f"({type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}). "
-                "Connect once, or give a file: --weights FILE.safetensors"
-            ) from error
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise WeightsError(f"{file}: does not fit timm:{name}: {reason}.") from error
     return network.eval()
+
+
+def _geometry(backbone_id: str, config: dict[str, Any], size: int | None) -> Geometry:
+    channels, height, width = config["input_size"]
+    mode: Any = config.get("crop_mode") or "center"
+    if channels != 3 or height != width or mode not in ("center", "squash"):
+        raise InputError(
+            f"{backbone_id}: expected a network for square colour pictures, found {width} x {height} with {channels} channels, "
+            f"cropped by {mode!r}. Choose another: topwork zoo list"
+        )
+    return Geometry(
+        size=size or width,
+        crop=float(config.get("crop_pct") or 0.875),
+        interpolation="bilinear" if config.get("interpolation") == "bilinear" else "bicubic",
+        mode=mode,
+    )
+
+
+def _pool(network: nn.Module) -> Callable[[Any], Tensor]:
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+
+    def pool(output: Any) -> Tensor:
+        """The output of a stage as (n, channels)."""
+        while isinstance(output, (tuple, list)):
+            output = output[0]
+        tensor: Tensor = output
+        if tensor.ndim == 3:  # tokens (n, tokens, channels)
+            return tensor.mean(1)
+        return tensor.mean((1, 2)) if channels_last else tensor.mean((2, 3))
+
+    return pool
+
+
+def _run(network: Any, backbone_id: str, example: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+    """From normalised images to the last features and the logits, each part of the network run once where that is possible."""
+    with torch.no_grad():
+        try:
+            trunk = network.forward_features(example)
+            features = network.forward_head(trunk, pre_logits=True).flatten(1)
+            logits = network.forward_head(trunk) if getattr(network, "num_classes", 0) else None
+        except (NotImplementedError, AttributeError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{backbone_id}: this network is not made to classify pictures. Choose: topwork zoo list"
+            ) from error
+        classify = None if logits is None else _classifier(network, features, logits)
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor | None]:
+        trunk = network.forward_features(images)
+        features: Tensor = network.forward_head(trunk, pre_logits=True).flatten(1)
+        if logits is None:
+            return features, None
+        return features, network.forward_head(trunk) if classify is None else classify(features)
+
+    return run
+
+
+def _classifier(network: Any, features: Tensor, logits: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """What brings the last features to the logits, tried out; None where only the whole head does."""
+    found = network.get_classifier()
+    if not isinstance(found, nn.Module):
+        return None
+
+    def flat(features: Tensor) -> Tensor:
+        result: Tensor = found(features)
+        return result
+
+    def as_picture(features: Tensor) -> Tensor:
+        result: Tensor = found(features[:, :, None, None]).flatten(1)
+        return result
+
+    for way in (flat, as_picture):
+        with contextlib.suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
+            answers = way(features)
+            if answers.shape == logits.shape and (answers.is_meta or torch.allclose(answers, logits, rtol=1e-4, atol=1e-4)):
+                return way
+    return None
+
+
+def _measured(
+    network: nn.Module,
+    pool: Callable[[Any], Tensor],
+    run: Callable[[Tensor], tuple[Tensor, Tensor | None]],
+    example: Tensor,
+) -> tuple[tuple[tuple[str, int], ...], Tensor, Tensor | None, int]:
+    """The stages with their widths, the last features, the logits and the multiply-adds of one picture."""
+    names = _stage_names(network)
+    widths: dict[str, list[int]] = {name: [] for name in names}
+
+    def watch(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: widths[name].append(pool(output).shape[1])
+
+    hooks = [network.get_submodule(name).register_forward_hook(watch(name)) for name in names]
+    try:
+        with torch.no_grad():
+            (last, logits), count = multiply_adds(run, example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    stages = tuple((name, seen[0]) for name, seen in widths.items() if len(seen) == 1)
+    return stages, last, logits, count
 
 
 def _fit_state(network: nn.Module, architecture: str, file: WeightFile, published: bool) -> None:

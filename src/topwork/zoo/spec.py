@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,12 @@ VIEWS = ("last", "last+answers", "last+stages", "stages")
 STAGES_SEEN = 5
 """A head sees the pooled means of this many last stages; earlier ones are edges and colours."""
 
+ANSWERS_MOST = 2000
+"""The answers of a network with more classes are left out of the features: a row stays short."""
+
+_TOLD_ONLY = {"id", "licence", "weights", "parameters", "multiply_adds", "classes", "label_set"}
+"""What changes no number of a row."""
+
 
 @dataclass(frozen=True)
 class BackboneSpec:
@@ -29,27 +35,36 @@ class BackboneSpec:
     """
 
     id: str
-    """As the user names it: lite0, timm:resnet50."""
+    """As the user names it: lite0, timm:resnet50, keras:VGG16."""
     architecture: str
     """The library's own full name, with its tag."""
     library: str
-    """Where the architecture comes from: timm."""
+    """Where the architecture comes from: timm, keras."""
     geometry: Geometry
     mean: tuple[float, float, float]
     """Of the channels R, G, B in [0, 1]; normalisation happens inside the backbone."""
     std: tuple[float, float, float]
+    """As `mean`. A network made for 0 to 255 that scales itself has mean 0 and std 1/255."""
     stages: tuple[tuple[str, int], ...]
     """(layer name, channels) of each stage."""
     dim: int
     """Width of the last features."""
     answers: int
-    """Classes the network was trained on; 0 where it has no classifier of its own."""
+    """Answers in a row of features: the classes the network was trained on; 0 where it has none, or more than ANSWERS_MOST."""
     parameters: int
     licence: str
     weights: str
     """Where the weights come from, in words."""
     weights_sha256: str
     """Of the tensors that were loaded: names, shapes and bytes in order."""
+    channels: Literal["RGB", "BGR"] = "RGB"
+    """The order of channels that the network was trained with; the backbone turns them after normalising."""
+    multiply_adds: int = 0
+    """Of one picture through the network."""
+    classes: int = 0
+    """Classes the network was trained on; 0 where it has no classifier of its own."""
+    label_set: str = ""
+    """The list their names are in, see `topwork.zoo.labels`; empty where they have no known names."""
 
     @property
     def width(self) -> int:
@@ -71,9 +86,16 @@ class BackboneSpec:
         return found
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes the network was trained on, in the order of its logits."""
+        from topwork.zoo.labels import class_names
+
+        return class_names(self.label_set, self.classes)
+
+    @property
     def fingerprint(self) -> str:
         """Of all that changes the numbers of a row but the engine: network, weights, preprocessing, decoder."""
-        facts = {key: value for key, value in self.to_config().items() if key not in ("id", "licence", "weights", "parameters")}
+        facts = {key: value for key, value in self.to_config().items() if key not in _TOLD_ONLY}
         return hashlib.sha256(json.dumps({**facts, "decoder": DECODER_VERSION}, sort_keys=True).encode()).hexdigest()
 
     def to_config(self) -> dict[str, Any]:
