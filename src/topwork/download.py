@@ -301,7 +301,7 @@ def _as_fault(error: Exception) -> _Cut | _Refused:
     if isinstance(cause, TimeoutError):
         return _Cut(f"no answer for {TIMEOUT:.0f} seconds")
     if isinstance(cause, socket.gaierror):
-        return _Cut("its name cannot be found; is there a network?")
+        return _Cut("its name cannot be found (no network?)")
     if isinstance(cause, http.client.InvalidURL | UnicodeError):
         return _Refused(f"is no address that can be read ({cause})")
     return _Cut(f"the connection failed ({getattr(cause, 'strerror', None) or cause or type(cause).__name__})")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, demo, look_after, quiz, zoo
+from topwork.commands import classify, data, demo, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -38,6 +38,10 @@ first: tuple[Callable[..., int], ...] = (
 )
 for place, command in enumerate(first):
     app.command(command, sort_key=place)
+data_app = App(name="data", help="Well-known data sets as class folders: list, get.", sort_key=len(first))
+data_app.command(data.data_list, name="list", sort_key=0)
+data_app.command(data.data_get, name="get", sort_key=1)
+app.command(data_app)
 cache = App(name="cache", help="Stored embeddings and engine files: show, clear.", sort_key=len(first))
 cache.command(look_after.cache_show, name="show", sort_key=0)
 cache.command(look_after.cache_clear, name="clear", sort_key=1)

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
+from topwork.runtime import in_words
+
 EXIT_ERROR, EXIT_USAGE, EXIT_PARTIAL, EXIT_GATE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
@@ -31,28 +33,34 @@ QUIET_FOR = 1.0
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar with rate and remaining time on stderr; none when quiet, or when stderr is no terminal."""
+def progress_bar(what: str, quiet: bool = False, unit: str = "") -> Iterator[Callable[[int, int], None] | None]:
+    """A bar with rate and remaining time on stderr; none when quiet, or when stderr is no terminal. unit: "bytes" or any."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn(what), BarColumn(), count, rate, TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     start = time.monotonic()
     shown: list[Any] = []
+    before: list[int] = []
 
     def told(done: int, total: int) -> None:
         passed = time.monotonic() - start
+        if not before:  # a download may go on where an earlier one ended
+            before.append(done if unit == "bytes" else 0)
         if not shown and passed < QUIET_FOR:
             return
         if not shown:
             bar.start()
             shown.append(bar.add_task(what, rate=""))
-        bar.update(shown[0], completed=done, total=total, rate=f"{done / passed:.0f}/s")
+        speed = (done - before[0]) / passed
+        rate = f"{in_words(round(speed))}/s" if unit == "bytes" else f"{speed:.0f}/s"
+        bar.update(shown[0], completed=done, total=total, rate=rate)
 
     try:
         yield told
