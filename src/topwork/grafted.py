@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from topwork.classifier import Classifier
@@ -52,7 +54,7 @@ class Grafted(nn.Module):
         if self.head is None:
             answers: Tensor = self.backbone.logits(images)
             return answers
-        features = self.backbone(images)
+        features: Tensor = self.backbone(images)
         if self.mirrored:
             features = (features + self.backbone(images.flip(3) if second is None else second)) * 0.5
         logits: Tensor = self.head(features)
@@ -60,7 +62,8 @@ class Grafted(nn.Module):
 
     def probs(self, images: Tensor, second: Tensor | None = None) -> Tensor:
         """Probabilities (N, K) as the classifier gives them."""
-        return (self(images, second) / self.temperature).softmax(1)
+        logits: Tensor = self(images, second)
+        return (logits / self.temperature).softmax(1)
 
 
 class LinearHead(nn.Module):
@@ -74,12 +77,13 @@ class LinearHead(nn.Module):
         super().__init__()
         self.transform = head.transform
         self.register_buffer("columns", torch.from_numpy(head.columns))
+        self.first = _first_of_run(head.columns)
         self.register_buffer("weight", torch.from_numpy(head.weight))
         self.register_buffer("bias", torch.from_numpy(head.bias))
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""
-        seen = transformed(features[:, self.columns], self.transform)
+        seen = transformed(_seen(features, self.columns, self.first), self.transform)
         return nn.functional.linear(seen, self.weight, self.bias)
 
 
@@ -99,13 +103,14 @@ class VotingHead(nn.Module):
         self.transform = head.transform
         self.count = len(head.references) if every else min(head.neighbours, len(head.references))
         self.register_buffer("columns", torch.from_numpy(head.columns))
+        self.first = _first_of_run(head.columns)
         self.register_buffer("references", torch.from_numpy(head.references))
         owners = torch.from_numpy(head.owners)
         self.register_buffer("member", nn.functional.one_hot(owners, head.classes).float())  # (R, K)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""
-        seen = transformed(transformed(features[:, self.columns], self.transform), "unit")
+        seen = transformed(transformed(_seen(features, self.columns, self.first), self.transform), "unit")
         near, places = (seen @ self.references.T).topk(self.count, dim=1)  # (N, k)
         weight = torch.exp(SHARPNESS * (near - near[:, :1].detach()))
         votes = torch.einsum("nk,nkc->nc", weight, self.member[places])
@@ -145,6 +150,16 @@ def backbone_of(classifier: Classifier) -> Backbone:
             "Take a fresh copy of the bundle, or fit again."
         )
     return backbone
+
+
+def _first_of_run(columns: NDArray[np.int64]) -> int | None:
+    """The first column, where they follow each other without a gap: then a slice does, which is simpler than an index."""
+    run = len(columns) > 0 and np.array_equal(columns, np.arange(columns[0], columns[0] + len(columns)))
+    return int(columns[0]) if run else None
+
+
+def _seen(features: Tensor, columns: Tensor, first: int | None) -> Tensor:
+    return features[:, columns] if first is None else features[:, first : first + len(columns)]
 
 
 def transformed(features: Tensor, transform: str) -> Tensor:

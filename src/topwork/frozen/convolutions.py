@@ -1,0 +1,131 @@
+"""Convolutions, pools and margins for OpenVINO, and their gradients to the picture by the kernels that are fast."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from topwork.frozen.making import Making, Node, NoRule, Output
+
+aten = torch.ops.aten
+
+
+def convolution_rule(made: Making, node: Node) -> Output:
+    """A convolution, with the margin of zeros before it."""
+    images, weight, bias, stride, padding, dilation, turned, _, groups = node.args
+    if turned or len(made.shape(images)) != 4:
+        raise NoRule(f"{node.target}: transposed, or not over pictures")
+    begin, end = list(padding), list(padding)
+    margin = zero_margin(images)
+    if margin is not None and not any(padding):
+        images, begin, end = images.args[0], *margin
+    # Forward, a margin of zeros is part of the convolution; so it is backward, in `padded_rule`.
+    convolve = made.ops.convolution if groups == 1 else made.ops.group_convolution
+    found = convolve(made.of(images), made.weights(weight, groups), list(stride), begin, end, list(dilation))
+    if bias is None:
+        return found
+    return made.ops.add(found, made.constant(made.array(bias).reshape(1, -1, 1, 1)))
+
+
+def convolution_back_rule(made: Making, node: Node) -> list[Output]:
+    """The gradient to a convolution's input."""
+    return [convolution_back(made, node, [0, 0], [0, 0])]
+
+
+def convolution_back(made: Making, node: Node, begin: Sequence[int], end: Sequence[int]) -> Output:
+    """The gradient to a convolution's input, less a margin of rows and columns that nobody asks for.
+
+    It is itself a convolution, for which the processor has fast kernels, strided and depthwise ones too.
+    """
+    gradient, images, weight, _, stride, padding, dilation, turned, _, groups = node.args[:10]
+    if turned:
+        raise NoRule(f"{node.target}: transposed")
+    wanted, given, kernel = made.shape(images)[2:], made.shape(gradient)[2:], made.shape(weight)[2:]
+    begin = [p + more for p, more in zip(padding, begin, strict=True)]
+    end = [p + more for p, more in zip(padding, end, strict=True)]
+    left = [  # rows that no step of the convolution reached
+        want + 2 * p - ((have - 1) * s + d * (k - 1) + 1)
+        for want, p, have, s, d, k in zip(wanted, padding, given, stride, dilation, kernel, strict=True)
+    ]
+    back = made.ops.convolution_backprop_data if groups == 1 else made.ops.group_convolution_backprop_data
+    weights = made.weights(weight, groups, back=True)
+    return back(made.of(gradient), weights, list(stride), None, begin, end, list(dilation), output_padding=left)
+
+
+def zero_margin(node: Node) -> tuple[list[int], list[int]] | None:
+    """(begin, end) of the last two axes, where `node` puts zeros around pictures or, negative, cuts a margin off."""
+    if node.target is not aten.constant_pad_nd.default or len(node.args[1]) != 4:
+        return None
+    if len(node.args) > 2 and node.args[2]:
+        return None
+    left, right, top, bottom = node.args[1]
+    return [top, left], [bottom, right]
+
+
+def padded_rule(made: Making, node: Node) -> Output:
+    """A margin put around pictures, or cut off them."""
+    images, pads = node.args[:2]
+    margin = zero_margin(node)
+    if margin is not None and max(pads) <= 0:
+        source = images
+        if source.target is operator.getitem and source.args[0].target is aten.convolution_backward.default:
+            begin, end = ([-one for one in side] for side in margin)
+            return convolution_back(made, source.args[0], begin, end)
+    axes = len(made.shape(images))
+    begin, end = [0] * axes, [0] * axes
+    for place in range(len(pads) // 2):
+        begin[axes - 1 - place], end[axes - 1 - place] = pads[2 * place], pads[2 * place + 1]
+    found = made.of(images)
+    if min(pads) < 0:
+        stop = [size + min(one, 0) for size, one in zip(made.shape(images), end, strict=True)]
+        found = made.ops.slice(found, made.whole([max(-one, 0) for one in begin]), made.whole(stop), made.whole([1] * axes))
+    if max(pads) > 0:
+        sides = ([max(one, 0) for one in side] for side in (begin, end))
+        value = made.constant(np.float32(node.args[2] if len(node.args) > 2 else 0))
+        found = made.ops.pad(found, *map(made.whole, sides), "constant", arg_pad_value=value)
+    return found
+
+
+def pool_rule(made: Making, node: Node) -> list[Output]:
+    """The largest value of each window."""
+    images, kernel, stride = node.args[:3]
+    padding = node.args[3] if len(node.args) > 3 else [0, 0]
+    rest = node.args[4:]
+    if any(one not in ([1, 1], False, 1) for one in rest):
+        raise NoRule(f"{node.target} with {rest}")
+    pads = list(padding), list(padding)
+    found = made.ops.max_pool(made.of(images), list(stride), [1, 1], *pads, list(kernel))
+    return [found.output(0), None]  # the places of the maxima are found anew, by `pool_back_rule`
+
+
+def pool_back_rule(made: Making, node: Node) -> Output:
+    """Each maximum passes its gradient to where it came from: found by comparing all places of a window with it.
+
+    Where several places hold the maximum, all get it, and torch gives it to the first: they differ only where values are
+    equal to the last bit, after a rectifier at 0, whose own gradient is 0 there.
+    """
+    gradient, images, kernel, stride, padding, dilation, ceil, indices = node.args
+    if ceil or dilation != [1, 1]:
+        raise NoRule(f"{node.target} with ceil_mode or dilation")
+    maximum = made.outputs[indices.args[0]][0]
+    channels = made.shape(images)[1]
+    rows, columns = kernel
+    given, wanted = made.shape(gradient)[2:], made.shape(images)[2:]
+    left = [
+        want + 2 * p - ((have - 1) * s + k) for want, p, have, s, k in zip(wanted, padding, given, stride, kernel, strict=True)
+    ]
+    found: Output = None
+    for place in range(rows * columns):
+        pick = np.zeros((1, 1, 1, rows, columns), np.float32)
+        pick.reshape(-1)[place] = 1
+        weight = made.constant(np.repeat(pick, channels, 0))
+        pads = list(padding), list(padding)
+        seen = made.ops.group_convolution(made.of(images), weight, list(stride), *pads, [1, 1])
+        mine = made.ops.convert(made.ops.equal(seen, maximum), "f32")
+        part = made.ops.multiply(made.of(gradient), mine)
+        back = made.ops.group_convolution_backprop_data(part, weight, list(stride), None, *pads, [1, 1], output_padding=left)
+        found = back if found is None else made.ops.add(found, back)
+    return found

@@ -1,0 +1,218 @@
+"""Logits of images and the gradient of an objective to them, through a network whose weights never change.
+
+The gradient is written down once as a graph of plain operations, batch normalisation folded in, and OpenVINO runs it: one
+picture per core at a time, activations fused, gradients of convolutions by the kernels that the processor is fast at. Where
+that cannot be, torch runs the folded network. Both give autograd's numbers up to rounding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from topwork.errors import StorageError
+from topwork.features.engines import openvino, openvino_precisions
+from topwork.frozen.making import NoRule
+from topwork.frozen.rules import openvino_model
+from topwork.frozen.tracing import cotangent, forward_graph, gradient_graph
+from topwork.runtime import cache_folder, cores, make_folder, publish_folder, sha256_file, versions
+from topwork.zoo.backbone import state_sha256
+
+Engine = Literal["auto", "openvino", "torch"]
+
+RULES_VERSION = 1
+"""Part of a kept graph's key: raise it when the rules change."""
+
+
+class FrozenGradient(Protocol):
+    """Logits and gradients of a frozen network for images of one size."""
+
+    engine: str
+    precision: str
+    reason: str
+    """Why this engine."""
+
+    def __call__(self, images: Tensor, linear: Tensor, entropy: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        """(logits (N, K), gradient (N, 3, H, W)) of images (N, 3, H, W).
+
+        The objective of a picture is sum(linear * logits) - entropy * logsumexp(logits), linear (N, K), entropy (N,) or one
+        number: with a one-hot `linear` a logit (entropy 0) or the negative cross-entropy (entropy 1). For any other objective
+        ask for its logits first, then pass its gradient to them as `linear`.
+        """
+        ...
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, K) alone, which takes less than half the time."""
+        ...
+
+
+def frozen_gradient(
+    network: nn.Module, size: int, *, engine: Engine = "auto", precision: str = "auto", note: str = "", keep: bool = True
+) -> FrozenGradient:
+    """The fast gradient of `network`, from images (N, 3, size, size) to logits (N, K).
+
+    engine: auto takes OpenVINO where it knows all of the network's operations. precision: f32, bf16, or auto: bf16 where the
+    processor computes it by itself. note: tells apart networks that have the same tensors. keep: the graph in the cache folder.
+    """
+    if engine == "torch" or next(network.parameters()).is_cuda:
+        return TorchGradient(network, size, "asked for" if engine == "torch" else "the network is on a GPU")
+    if precision == "auto":
+        precision = openvino_precisions()[-1]
+    try:
+        return OpenVinoGradient(_model_files(network, size, note) if keep else _model(network, size), precision)
+    except NoRule as error:
+        if engine == "openvino":
+            raise
+        return TorchGradient(network, size, str(error))
+
+
+class OpenVinoGradient:
+    """The gradient as an OpenVINO graph for one picture, one picture per core at a time."""
+
+    engine = "openvino"
+
+    def __init__(self, model: Any, precision: str) -> None:
+        self.precision = precision
+        self.reason = "all operations of the network are known"
+        ov = openvino()
+        core = ov.Core()
+        model = core.read_model(model) if isinstance(model, Path) else model
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": str(cores()),
+            "INFERENCE_NUM_THREADS": str(cores()),
+        }
+        self._core, self._settings, self._model = core, settings, model
+        self._both = core.compile_model(model, "CPU", settings)
+        self._forward: Any = None
+        self._requests: dict[bool, list[Any]] = {True: [], False: []}
+
+    def __call__(self, images: Tensor, linear: Tensor, entropy: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        """See FrozenGradient."""
+        entropies = torch.as_tensor(entropy, dtype=torch.float32).reshape(-1, 1).expand(len(images), 1)
+        logits = torch.empty_like(linear, dtype=torch.float32)
+        gradient = torch.empty_like(images, dtype=torch.float32, memory_format=torch.contiguous_format)
+        self._run(self._both, [images, linear, entropies], [logits, gradient])
+        return logits, gradient
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, K) alone."""
+        if self._forward is None:
+            ov = openvino()
+            output = self._model.outputs[0]
+            self._forward = self._core.compile_model(
+                ov.Model([output], [self._model.inputs[0].get_node()], "forward"), "CPU", self._settings
+            )
+        logits = torch.empty(len(images), self._model.outputs[0].shape[1])
+        self._run(self._forward, [images], [logits])
+        return logits
+
+    def _run(self, compiled: Any, given: list[Tensor], found: list[Tensor]) -> None:
+        """Fill `found` row by row; as many rows are under way as there are cores, and one more each."""
+        requests = self._requests[compiled is self._both]
+        while len(requests) < min(len(found[0]), 2 * cores()):
+            requests.append(compiled.create_infer_request())
+        rows = [np.ascontiguousarray(one.detach().cpu().numpy(), np.float32) for one in given]
+        targets = [one.numpy() for one in found]
+        count = len(found[0])
+        for place in range(count + len(requests)):
+            request = requests[place % len(requests)]
+            done = place - len(requests)
+            if 0 <= done < count:
+                request.wait()
+                for number, target in enumerate(targets):
+                    target[done] = request.get_output_tensor(number).data[0]
+            if place < count:
+                request.start_async([one[place : place + 1] for one in rows], share_inputs=True)
+
+
+class TorchGradient:
+    """The folded network in torch, weights without gradient, channels_last: for GPUs, and for operations OpenVINO lacks."""
+
+    engine = "torch"
+    precision = "f32"
+
+    def __init__(self, network: nn.Module, size: int, reason: str) -> None:
+        self.reason = reason
+        parameter = next(network.parameters())
+        # Traced with two pictures: of one alone, a shape may be taken for a number.
+        self._network: nn.Module = network
+        with contextlib.suppress(RuntimeError, NotImplementedError):
+            self._network = _flexible(network, torch.zeros(2, 3, size, size, device=parameter.device))
+        self._device = parameter.device
+
+    def __call__(self, images: Tensor, linear: Tensor, entropy: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        """See FrozenGradient."""
+        entropies = torch.as_tensor(entropy, dtype=torch.float32).reshape(-1, 1).expand(len(images), 1)
+        leaf = images.detach().to(self._device, memory_format=torch.channels_last).requires_grad_(True)
+        with torch.enable_grad():
+            logits: Tensor = self._network(leaf)
+        away = cotangent(logits.detach(), linear.to(self._device), entropies.to(self._device))
+        (gradient,) = torch.autograd.grad(logits, leaf, away)
+        return logits.detach().to(images.device), gradient.to(images.device, memory_format=torch.contiguous_format)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, K) alone."""
+        with torch.inference_mode():
+            found: Tensor = self._network(images.to(self._device, memory_format=torch.channels_last))
+        return found.to(images.device)
+
+
+def _flexible(network: nn.Module, images: Tensor) -> nn.Module:
+    """The folded network, if it gives the network's own numbers for another batch size too; else the network itself."""
+    folded: fx.GraphModule = forward_graph(network, images)
+    with torch.inference_mode():
+        for count in (1, 3):
+            more = torch.rand(count, *images.shape[1:], device=images.device)
+            if not torch.allclose(folded(more), network(more), rtol=1e-3, atol=1e-3):
+                return network
+    return folded.to(memory_format=torch.channels_last)
+
+
+def _model(network: nn.Module, size: int) -> Any:
+    images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return openvino_model(gradient_graph(forward_graph(network, images), images))
+
+
+def _model_files(network: nn.Module, size: int, note: str) -> Any:
+    """The kept graph of this network, made now where there is none; the graph itself where nothing can be kept."""
+    facts = {
+        "state": state_sha256(network.state_dict()),
+        "kind": f"{type(network).__module__}.{type(network).__qualname__}",
+        "text": hashlib.sha256(repr(network).encode()).hexdigest(),
+        "note": note,
+        "size": str(size),
+        "rules": str(RULES_VERSION),
+        **versions("openvino", "torch", "timm", "topwork"),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+    try:
+        folder = make_folder(cache_folder() / "gradients") / key
+        if not _whole(folder):
+            model = _model(network, size)
+            needed = 3 * 4 * sum(parameter.numel() for parameter in network.parameters())
+            if shutil.disk_usage(folder.parent).free < needed:
+                return model
+            with publish_folder(folder, needed) as new:
+                openvino().save_model(model, new / "gradient.xml", compress_to_fp16=False)
+                hashes = {name: sha256_file(new / name) for name in ("gradient.xml", "gradient.bin")}
+                (new / "check.json").write_text(json.dumps(hashes))
+        return folder / "gradient.xml"
+    except StorageError:
+        return _model(network, size)
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a kept graph is there, and no byte of it changed."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        hashes = json.loads((folder / "check.json").read_text(encoding="utf-8"))
+        return bool(hashes) and all(sha256_file(folder / name) == sha for name, sha in hashes.items())
+    return False
