@@ -44,6 +44,10 @@ class Grafted(nn.Module):
         for parameter in self.parameters():
             parameter.requires_grad_(False)
 
+    def extra_repr(self) -> str:
+        """What decides the answers and is no tensor."""
+        return f"{self.spec.fingerprint}, mirrored={self.mirrored}"
+
     @property
     def spec(self) -> BackboneSpec:
         """What is known of the backbone."""
@@ -81,6 +85,10 @@ class LinearHead(nn.Module):
         self.register_buffer("weight", torch.from_numpy(head.weight))
         self.register_buffer("bias", torch.from_numpy(head.bias))
 
+    def extra_repr(self) -> str:
+        """What decides the answers and is no tensor."""
+        return self.transform
+
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""
         seen = transformed(_seen(features, self.columns, self.first), self.transform)
@@ -107,6 +115,10 @@ class VotingHead(nn.Module):
         self.register_buffer("references", torch.from_numpy(head.references))
         owners = torch.from_numpy(head.owners)
         self.register_buffer("member", nn.functional.one_hot(owners, head.classes).float())  # (R, K)
+
+    def extra_repr(self) -> str:
+        """What decides the answers and is no tensor."""
+        return f"{self.transform}, {self.count}"
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""

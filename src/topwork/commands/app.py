@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, data, demo, look_after, quiz, zoo
+from topwork.commands import classify, data, demo, look, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -35,6 +35,7 @@ first: tuple[Callable[..., int], ...] = (
     classify.score,
     look_after.audit,
     look_after.embed,
+    look.ideal,
 )
 for place, command in enumerate(first):
     app.command(command, sort_key=place)

@@ -1,0 +1,85 @@
+"""Do networks that took no part agree? Pictures shown to them as any picture is: 8-bit, decoded, resized to what each wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from topwork.bundle import is_bundle
+from topwork.classifier import Classifier
+from topwork.grafted import Grafted, grafted
+from topwork.pictures.decode import Pixels, to_pixels
+from topwork.zoo import load_backbone
+
+AT_ONCE = 8
+"""Pictures a judge looks at in one go."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one judge says of one picture."""
+
+    label: str
+    """The judge's own answer."""
+    probability: float
+    """That the judge gives the class that was asked for, in [0, 1]; 0 where it does not know the class."""
+    agrees: bool
+    unsaved: float
+    """The same probability before the picture was rounded to 8 bits."""
+
+
+def open_network(name: str, weights: str = "pretrained", every_vote: bool = False) -> Grafted:
+    """The network of a bundle (its path) or of a backbone (its name) with its original classes.
+
+    Raises BundleError, UnknownName, WeightsError or InputError.
+    """
+    if is_bundle(Path(name)) or name.endswith(".topwork"):
+        return grafted(Classifier.load(name), every_vote)
+    return grafted(load_backbone(name, weights))
+
+
+def judged(network: Grafted, pixels: Pixels, images: NDArray[np.float32], wanted: Sequence[str]) -> list[Verdict]:
+    """The verdict of a network on each picture: pixels (N, H, W, 3) as saved, images (N, 3, H, W) before, and its class."""
+    probs = probabilities(network, list(pixels))
+    before = _float_probabilities(network, images)
+    verdicts = []
+    for row, earlier, name in zip(probs, before, wanted, strict=True):
+        place = network.classes.index(name) if name in network.classes else None
+        label = network.classes[int(row.argmax())]
+        saved, unsaved = (0.0, 0.0) if place is None else (float(row[place]), float(earlier[place]))
+        verdicts.append(Verdict(label, saved, label == name, unsaved))
+    return verdicts
+
+
+def probabilities(network: Grafted, pixels: Sequence[Pixels]) -> NDArray[np.float32]:
+    """Probabilities (N, K) of pictures (H, W, 3) of any size."""
+    geometry = network.spec.geometry
+    found = []
+    with torch.inference_mode():
+        for place in range(0, len(pixels), AT_ONCE):
+            seen = [to_pixels(Image.fromarray(one), geometry) for one in pixels[place : place + AT_ONCE]]
+            images = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).float() / 255
+            found.append(network.probs(images).numpy())
+    return np.concatenate(found)
+
+
+def _float_probabilities(network: Grafted, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (N, K) of images (N, 3, H, W) in [0, 1], cut and resized as pictures are but never rounded."""
+    geometry = network.spec.geometry
+    side = images.shape[2]
+    margin = round(side * (1 - geometry.crop) / 2)
+    kept = torch.from_numpy(images)[:, :, margin : side - margin, margin : side - margin]
+    mode = "bilinear" if geometry.interpolation == "bilinear" else "bicubic"
+    found = []
+    with torch.inference_mode():
+        for part in torch.split(kept, AT_ONCE):
+            seen = nn.functional.interpolate(part, size=geometry.size, mode=mode, antialias=True, align_corners=False)
+            found.append(network.probs(seen.clamp(0, 1)).numpy())
+    return np.concatenate(found)
