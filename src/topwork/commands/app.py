@@ -35,6 +35,8 @@ first: tuple[Callable[..., int], ...] = (
     classify.score,
     look_after.audit,
     look_after.embed,
+    look.look,
+    look.explain,
     look.ideal,
 )
 for place, command in enumerate(first):

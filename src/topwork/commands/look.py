@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -19,12 +20,142 @@ from topwork.commands.common import (
     say,
     stay_offline,
 )
+from topwork.errors import InputError
 
+Words = Annotated[list[str], Parameter(negative="")]
 Source = Annotated[str | None, Parameter(name=["--backbone", "-b"])]
 
 
+def look(
+    words: Words,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    backbone: Source = None,
+    weights: str = "pretrained",
+    layer: str = "all",
+    list_layers: Switch = False,
+    pca: Switch = False,
+    offline: Offline = False,
+    json_: Json = False,
+) -> int:
+    """Show what the layers of a network see in a picture.
+
+    Parameters
+    ----------
+    words
+        A bundle made by topwork fit, then a picture; with -b only the picture.
+    out
+        The PNG to write.
+    backbone
+        Instead of a bundle: lite0, timm:NAME.
+    weights
+        Of the backbone: pretrained, random, or a file.
+    layer
+        A layer's name, or all: a strip for each stage.
+    list_layers
+        Tell the layers instead; no picture is needed.
+    pca
+        The three main directions of a layer as colours, instead of its strongest channels.
+    offline
+        Never fetch weights of a timm network.
+    json_
+        Print one JSON document.
+    """
+    from topwork.look import showing
+
+    stay_offline(offline)
+    if list_layers:
+        source = backbone or words[0]
+        rows = showing.listed_layers(source, weights)
+        lines = [f"{row['layer']}: {row['kind']}, {' x '.join(map(str, row['shape']))}" for row in rows]
+        say({"network": source, "layers": rows}, lines, json_)
+        return 0
+    source, picture = _source_and_picture(words, backbone)
+    document = showing.look(source, picture, _wanted(out), layer, pca, weights)
+    told = [f"  {one['layer']}: {' x '.join(map(str, one['shape']))}" for one in document["layers"]]
+    say(document, [f"{out}: what {source} sees in {picture}", *told], json_)
+    return 0
+
+
+def explain(
+    words: Words,
+    /,
+    *,
+    out: Out,
+    backbone: Source = None,
+    weights: str = "pretrained",
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    against: str | None = None,
+    method: Literal["gradcam", "ig", "smoothgrad", "occlusion"] = "gradcam",
+    layer: str | None = None,
+    check: Switch = False,
+    offline: Offline = False,
+    json_: Json = False,
+) -> int:
+    """Show which pixels of a picture made the answer.
+
+    Parameters
+    ----------
+    words
+        A bundle made by topwork fit, then a picture; with -b only the picture.
+    out
+        The PNG to write.
+    backbone
+        Instead of a bundle: a network with its original classes, lite0 or timm:NAME.
+    weights
+        Of the backbone: pretrained, random, or a file.
+    class_
+        The class to explain; without it the one that is predicted.
+    against
+        Explain why the class rather than this one.
+    method
+        gradcam is coarse and fast; ig (integrated gradients) and smoothgrad are fine; occlusion covers part after part.
+    layer
+        Of gradcam; without it the last layer with maps that the answer depends on.
+    check
+        Also tell whether the most telling pixels matter more than random ones: deletion and insertion.
+    offline
+        Never fetch weights of a timm network.
+    json_
+        Print one JSON document.
+    """
+    from topwork.look.showing import explained
+
+    stay_offline(offline)
+    source, picture = _source_and_picture(words, backbone)
+    document = explained(source, picture, out, method, class_, against, layer, check, weights)
+    rather = f" rather than {document['against']}" if document["against"] else ""
+    lines = [f"{out}: why {document['class']} ({percent(document['probability'])}){rather}, by {method}"]
+    if document["answer"] != document["class"]:
+        lines.append(f"  the answer is {document['answer']}")
+    if document["layer"]:
+        lines.append(f"  layer {document['layer']}")
+    if check:
+        lines.append(
+            f"  without its most telling pixels {percent(document['deletion'])} (random ones: "
+            f"{percent(document['deletion_random'])}), with them first {percent(document['insertion'])} "
+            f"(random ones: {percent(document['insertion_random'])})"
+        )
+    say(document, lines, json_)
+    return 0
+
+
+def _source_and_picture(words: list[str], backbone: str | None) -> tuple[str, str]:
+    wanted = "a bundle and a picture" if backbone is None else "one picture after -b"
+    if len(words) != (2 if backbone is None else 1):
+        raise InputError(f"expected {wanted}, found {len(words)} {'word' if len(words) == 1 else 'words'}: {' '.join(words)}.")
+    return (words[0], words[1]) if backbone is None else (backbone, words[0])
+
+
+def _wanted(out: Path | None) -> Path:
+    if out is None:
+        raise InputError("-o: expected the PNG to write, as in -o maps.png.")
+    return out
+
+
 def ideal(
-    words: Annotated[list[str], Parameter(negative="")],
+    words: Words,
     /,
     *,
     out: Out,

@@ -14,6 +14,9 @@ from topwork.look.natural import PHOTOS, Natural, frequencies
 PARAMETERS = ("pixels", "fourier", "maco")
 
 
+FALL = (1.0, 1.0, 1.0)
+
+
 class Parameters(Protocol):
     """Pictures as functions of what is optimised."""
 
@@ -56,7 +59,7 @@ class Spectrum:
     ) -> None:
         self.size, self.colour, self.phase_only = size, colour, phase_only
         frequency = torch.from_numpy(np.maximum(frequencies(size, size), 1 / size)).float()
-        slopes = torch.tensor(natural.slopes if phase_only else (1.0, 1.0, 1.0))
+        slopes = torch.tensor(natural.slopes if phase_only else FALL)
         scale = frequency[None] ** -slopes[:, None, None]  # (3, H, W // 2 + 1)
         scale[:, 0, 0] = 0  # the mean has a parameter of its own
         self.scale = scale
@@ -89,7 +92,7 @@ class Colour:
     natural: Natural = PHOTOS
     least: float = 0.5
     """Of the median deviation of photos along each axis."""
-    most: float = 1.0
+    most: float = 0.5
     """Of the way from the median deviation to the 95th percentile."""
 
     def __call__(self, planes: Tensor, mean: Tensor) -> Tensor:

@@ -1,0 +1,175 @@
+"""What a network's layers see in a picture: the strongest channels of a layer, of every stage, or its three main directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from topwork.errors import InputError, UnknownName
+from topwork.zoo.backbone import Backbone
+
+Maps = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as it shows itself on a picture."""
+
+    name: str
+    kind: str
+    """The class of the module."""
+    shape: tuple[int, ...]
+    """(channels, height, width) of its maps, or (channels,) where it has none."""
+
+
+def layers(backbone: Backbone) -> list[Layer]:
+    """All layers that run on a picture, in the order in which they finish."""
+    found: dict[str, Layer] = {}
+    names = {module: name for name, module in backbone.network.named_modules() if name}
+
+    def note(module: Any, _given: Any, output: Any) -> None:
+        value = first_tensor(output)
+        if value is not None:
+            name = names[module]
+            found.pop(name, None)
+            found[name] = Layer(name, type(module).__name__, _shape(backbone, value))
+
+    hooks = [module.register_forward_hook(note) for module in names]
+    size = backbone.spec.geometry.size
+    try:
+        with torch.inference_mode():
+            run(backbone, torch.zeros(1, 3, size, size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(found.values())
+
+
+def layer_maps(backbone: Backbone, image: Tensor, names: Sequence[str]) -> dict[str, Maps]:
+    """Maps (C, h, w) of each named layer for an image (1, 3, H, W) in [0, 1]; a ViT's tokens are laid out as its patches.
+
+    Raises UnknownName, or InputError for a layer whose output has no height and width.
+    """
+    with watched(backbone, names) as outputs, torch.inference_mode():
+        run(backbone, image)
+    found = {}
+    for name in names:
+        if name not in outputs:
+            raise InputError(f"{name}: this layer does not run on a picture. See --list-layers.")
+        maps = as_maps(backbone, outputs[name])
+        if maps is None:
+            shape = tuple(outputs[name].shape[1:])
+            raise InputError(f"{name}: its output {shape} has no height and width left to show. Choose an earlier layer.")
+        found[name] = maps[0].float().numpy()
+    return found
+
+
+def stage_layers(backbone: Backbone, image: Tensor) -> list[str]:
+    """The stages whose outputs have a height and width, at most six, evenly spread over the depth."""
+    names = [name for name, _ in backbone.spec.stages]
+    with watched(backbone, names) as outputs, torch.inference_mode():
+        run(backbone, image)
+    seen = [name for name in names if name in outputs and as_maps(backbone, outputs[name]) is not None]
+    if not seen:
+        raise InputError(f"{backbone.spec.id}: no stage of it has maps to show. See --list-layers, and name one with --layer.")
+    places = np.unique(np.linspace(0, len(seen) - 1, min(6, len(seen))).round().astype(int))
+    return [seen[place] for place in places]
+
+
+def strongest(maps: Maps, count: int) -> list[int]:
+    """The channels of maps (C, h, w) that stand out most: whose largest value is farthest above their own mean."""
+    flat = maps.reshape(len(maps), -1)
+    height = flat.max(1) - flat.mean(1)
+    return [int(channel) for channel in np.argsort(-height, kind="stable")[:count]]
+
+
+def main_directions(maps: Maps) -> NDArray[np.uint8]:
+    """Colours (h, w, 3) of the three main directions of maps (C, h, w): alike colours are alike to the network.
+
+    Principal components over places (Pearson 1901), each stretched between its 2nd and 98th percentile.
+    """
+    channels, height, width = maps.shape
+    places = maps.reshape(channels, -1).T  # (h w, C)
+    places = places - places.mean(0)
+    _, _, directions = np.linalg.svd(places, full_matrices=False)
+    along = places @ directions[:3].T
+    along = np.pad(along, ((0, 0), (0, 3 - along.shape[1])))
+    along *= np.where(np.abs(along.max(0)) >= np.abs(along.min(0)), 1, -1)  # a direction has no sign of its own
+    low, high = np.percentile(along, [2, 98], axis=0)
+    scaled = np.clip((along - low) / np.maximum(high - low, 1e-9), 0, 1)
+    return np.asarray((255 * scaled).round(), np.uint8).reshape(height, width, 3)
+
+
+def first_filters(backbone: Backbone, most: int = 32) -> list[NDArray[np.float32]]:
+    """Filters (h, w, 3) in [0, 1] of the first layer that sees colours; each stretched to its own range. Empty if none."""
+    for module in backbone.network.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[1] == 3 and min(weight.shape[2:]) > 1:
+            filters = weight.detach()[:most].permute(0, 2, 3, 1).float().numpy()
+            low, high = filters.min((1, 2, 3), keepdims=True), filters.max((1, 2, 3), keepdims=True)
+            return list((filters - low) / np.maximum(high - low, 1e-9))
+    return []
+
+
+@contextmanager
+def watched(backbone: Backbone, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """The outputs of named layers, filled while the network runs. Raises UnknownName."""
+    outputs: dict[str, Tensor] = {}
+    known = backbone.layer_names()
+    hooks = []
+    for name in names:
+        if name not in known:
+            raise UnknownName("layer", name, known)
+
+        def keep(_module: Any, _given: Any, output: Any, name: str = name) -> None:
+            value = first_tensor(output)
+            if value is not None:
+                outputs[name] = value
+
+        hooks.append(backbone.network.get_submodule(name).register_forward_hook(keep))
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def run(backbone: Backbone, images: Tensor) -> Tensor:
+    """The last features (N, D) of images: all layers run, whatever classes there are."""
+    found: Tensor = backbone._last((images - backbone.mean) / backbone.std)
+    return found
+
+
+def as_maps(backbone: Backbone, output: Tensor) -> Tensor | None:
+    """A layer's output as maps (N, C, h, w), from (N, C, h, w), (N, h, w, C) or tokens (N, T, C); None where it has none."""
+    if output.ndim == 4 and getattr(backbone.network, "output_fmt", "NCHW") == "NHWC":
+        output = output.permute(0, 3, 1, 2)
+    if output.ndim == 4:
+        return output if min(output.shape[2:]) > 1 else None
+    if output.ndim != 3:
+        return None
+    prefix = int(getattr(backbone.network, "num_prefix_tokens", 0))
+    patches = output[:, prefix:]
+    side = round(patches.shape[1] ** 0.5)
+    if side * side != patches.shape[1] or side < 2:
+        return None
+    return patches.transpose(1, 2).reshape(len(output), -1, side, side)
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The tensor in what a module gave back."""
+    if isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) else None
+
+
+def _shape(backbone: Backbone, output: Tensor) -> tuple[int, ...]:
+    maps = as_maps(backbone, output)
+    return tuple(output.shape[1:]) if maps is None else tuple(maps.shape[1:])
