@@ -29,7 +29,7 @@ MODEL_ERROR = 0.02
 
 @dataclass(frozen=True, eq=False)
 class PowerLaw:
-    """Curves error = floor + scale x pictures^-exponent, drawn as they fit: the middle is the forecast, the spread its doubt."""
+    """Curves error = floor + scale x pictures^-exponent, drawn as they fit: their middle is the forecast."""
 
     floor: Float64
     """(R,)."""

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.compare.forecast import fit_power_law, next_goal
+from topwork.compare.forecast import PowerLaw, fit_power_law, next_goal
+from topwork.compare.probe import best_of, fold_count, probes
+from topwork.compare.reading import LookSettings, changed, need_labels, nested_order, opened, see, training
+from topwork.features.extract import Progress
 from topwork.features.table import FeatureTable
 from topwork.heads.calibrate import fit_temperature
 from topwork.heads.designs import design
 from topwork.heads.discriminant import Discriminant
 from topwork.heads.metrics import log_loss, wilson
 from topwork.heads.parallel import in_parallel, one_thread_algebra
+from topwork.pictures.records import need_classes
+from topwork.pictures.sources import Pictures
 from topwork.pictures.splits import grouped_folds
 
 Float32 = NDArray[np.float32]
@@ -29,8 +34,16 @@ STEP = 0.6
 
 MOST_SIZES = 7
 RIDGES = (1.0, 0.3, 0.1)
-FOLDS = 5
 BOOTSTRAPS = 1_000
+
+MOST_PICTURES = 5_000
+"""Of more pictures a sample draws the curve; the forecast speaks of all."""
+
+LEAST_EACH = 4
+"""Pictures a class, below which there is no curve to draw."""
+
+HARDLY = 20.0
+"""Times today's pictures beyond which a forecast says no more than "hardly"."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +52,8 @@ class CurveSettings:
 
     repeats: int = 3
     """Times that the pictures are dealt anew."""
-    few_repeats_pictures: int = 5_000
-    """Pictures beyond which one deal is enough."""
+    enough: int = 4_000
+    """Pictures answered, over the repeats, from which no further deal is made."""
     goal: float | None = None
     """The accuracy to forecast the pictures for; None: about half the error of today."""
     seed: int = 0
@@ -79,10 +92,13 @@ class Curve:
     """now, twice, and goal: see `_told`."""
     classes: list[ClassGain]
     pictures: int
+    """That there are today."""
     view: str
     reason: str
     """The forecast in words."""
     seconds: float
+    backbone: str = ""
+    broken: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def to_config(self) -> dict[str, Any]:
@@ -100,6 +116,30 @@ class _Measured:
     pictures: int
 
 
+def curve(
+    pictures: Pictures,
+    *,
+    how: CurveSettings | None = None,
+    settings: LookSettings | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Curve:
+    """The learning curve of labelled pictures: a folder, a CSV or (picture, label) pairs. Raises InputError.
+
+    `changes` are settings of what is looked at, by name: curve(folder, backbone="timm:resnet50").
+    """
+    settings = changed(settings or LookSettings(most=MOST_PICTURES), changes)
+    with opened(pictures) as given:
+        records = need_labels(training(given), LEAST_EACH)
+        seen = see(records, settings, progress)
+    need_classes(seen.found.records, LEAST_EACH)
+    views = seen.chosen.spec.views
+    how = replace(how or CurveSettings(), seed=settings.seed)
+    available = round(len(records) * len(seen.labels) / (len(seen.labels) + len(seen.found.broken)))
+    found = learning_curve(seen.found.table, seen.labels, seen.groups, seen.classes, views, how, available)
+    return replace(found, broken=seen.found.broken, warnings=seen.notes, backbone=seen.chosen.spec.id)
+
+
 def learning_curve(
     table: FeatureTable,
     labels: Labels,
@@ -107,15 +147,17 @@ def learning_curve(
     classes: list[str],
     views: Mapping[str, NDArray[np.int64]],
     settings: CurveSettings | None = None,
+    available: int | None = None,
 ) -> Curve:
     """The curve of a table (N, D_full), labels and near-copy groups (N,): nested parts of the training folds, several deals.
 
-    Heads are ridge discriminants, whose ridge is chosen for each size; their accuracy is close to the head that `fit` ends with.
+    Heads are ridge discriminants, whose ridge is chosen for each size: about as good as what `fit` ends with.
+    available: pictures that there are, where the table is a sample of them.
     """
     began = time.perf_counter()
     settings = settings or CurveSettings()
+    view = best_of(probes(table, labels, groups, len(classes), views, settings.seed, RIDGES[1:2])).view
     with one_thread_algebra():
-        view = _best_view(table, labels, groups, len(classes), views, settings.seed)
         measured = _measure(table, labels, groups, len(classes), views[view], settings)
     sizes = np.array([one.pictures for one in measured], float)
     right = np.stack([one.right.mean(0) for one in measured])  # (J, N)
@@ -126,33 +168,17 @@ def learning_curve(
         noise = noise + np.diag([one.right.mean(1).var(ddof=1) for one in measured])
     law = fit_power_law(sizes, errors, noise, settings.seed)
     count = len(labels)
-    now = law.accuracy(count)
+    available = available or count
+    now = law.accuracy(available)
     goal = next_goal(now[0]) if settings.goal is None else settings.goal
-    forecast = _told(law, count, len(classes), goal)
+    forecast = _told(law, available, len(classes), goal)
     points = [
         Point(round(one.per_class, 2), one.pictures, float(share), *wilson(round(share * count), count))
         for one, share in zip(measured, right.mean(1), strict=True)
     ]
     ratio = forecast["twice"]["accuracy"] - now[0]
     gains = _class_gains(right, labels, classes, sizes, ratio, settings.seed)
-    return Curve(points, forecast, gains, count, view, _words(forecast), round(time.perf_counter() - began, 3))
-
-
-def _best_view(
-    table: FeatureTable, labels: Labels, groups: Labels, classes: int, views: Mapping[str, NDArray[np.int64]], seed: int
-) -> str:
-    """The view whose discriminant has the least held-out log loss."""
-    folds = grouped_folds(labels, groups, 3, seed)
-
-    def loss(name: str) -> float:
-        logits = np.zeros((len(labels), classes), np.float32)
-        for fold in range(3):
-            seen, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            logits[held] = _answers(table, labels, seen, held, views[name], classes, RIDGES[1:2])[0]
-        return log_loss(logits, labels, fit_temperature(logits, labels))
-
-    losses = in_parallel([lambda name=name: loss(name) for name in views])  # type: ignore[misc]
-    return min(zip(losses, views, strict=True))[1]
+    return Curve(points, forecast, gains, available, view, _words(forecast), round(time.perf_counter() - began, 3))
 
 
 def _measure(
@@ -165,8 +191,8 @@ def _measure(
 ) -> list[_Measured]:
     """Held-out answers for each size, smallest first."""
     count = len(labels)
-    repeats = settings.repeats if count <= settings.few_repeats_pictures else 1
-    folds = FOLDS if count <= settings.few_repeats_pictures else 2
+    repeats = min(settings.repeats, -(-settings.enough // count))
+    folds = fold_count(labels, groups) if count < settings.enough else 3
     shares = _shares(count * (folds - 1) / folds / classes)
     logits = np.zeros((repeats, len(shares), len(RIDGES), count, classes), np.float32)
     used = np.zeros(len(shares))
@@ -182,8 +208,8 @@ def _measure(
     jobs = []
     for repeat in range(repeats):
         dealt = grouped_folds(labels, groups, folds, settings.seed + repeat)
-        order = _nested_order(labels, np.random.default_rng((settings.seed, repeat)))
-        jobs += [lambda a=repeat, b=fold, c=dealt, d=order: one(a, b, c, d) for fold in range(folds)]  # type: ignore[misc]
+        order = nested_order(labels, np.random.default_rng((settings.seed, repeat)))
+        jobs += [lambda a=repeat, b=fold, c=dealt, d=order: one(a, b, c, d) for fold in range(folds)]
     in_parallel(jobs)
     found = []
     for place in range(len(shares)):
@@ -192,7 +218,7 @@ def _measure(
             every = logits[:, place, ridge].reshape(-1, classes)
             losses.append(log_loss(every, np.tile(labels, repeats), fit_temperature(every, np.tile(labels, repeats))))
         best = logits[:, place, int(np.argmin(losses))]
-        size = used[place] / (repeats * folds)
+        size = float(used[place]) / (repeats * folds)
         found.append(_Measured((best.argmax(2) == labels).astype(np.float64), size / classes, round(size)))
     return found
 
@@ -201,18 +227,6 @@ def _shares(per_class: float) -> list[float]:
     """Shares of the training pictures, smallest first, down to two a class."""
     most = max(1, min(MOST_SIZES, 1 + math.floor(math.log(max(per_class / 2, 1)) / -math.log(STEP))))
     return [STEP**place for place in reversed(range(most))]
-
-
-def _nested_order(labels: Labels, rng: np.random.Generator) -> Labels:
-    """Rows in an order of which every beginning has the classes in their proportions."""
-    drawn = rng.permutation(len(labels))
-    mine = labels[drawn]
-    sizes = np.bincount(labels)
-    order = np.argsort(mine, kind="stable")
-    rank = np.empty(len(labels))
-    rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = (rank + rng.random(len(sizes))[mine]) / sizes[mine]
-    return drawn[np.argsort(place, kind="stable")]
 
 
 def _answers(
@@ -238,10 +252,10 @@ def _bootstrap(right: Float64, groups: Labels, seed: int) -> Float64:
     sums = np.stack([np.bincount(group, row) for row in right])  # (J, G)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), BOOTSTRAPS)  # (B, G)
-    return 1 - (drawn @ sums.T) / (drawn @ sizes)[:, None]
+    return np.asarray(1 - (drawn @ sums.T) / (drawn @ sizes)[:, None])
 
 
-def _told(law: Any, pictures: int, classes: int, goal: float) -> dict[str, Any]:
+def _told(law: PowerLaw, pictures: int, classes: int, goal: float) -> dict[str, Any]:
     """The forecast: accuracy with all pictures and with twice as many, and the pictures a class that the goal takes more."""
 
     def at(count: float) -> dict[str, float]:
@@ -249,7 +263,7 @@ def _told(law: Any, pictures: int, classes: int, goal: float) -> dict[str, Any]:
         return {"per_class": round(count / classes, 1), "accuracy": middle, "low": low, "high": high}
 
     def more(count: float) -> float | None:
-        return max(0.0, math.ceil((count - pictures) / classes)) if count < 1e4 * pictures else None
+        return max(0.0, math.ceil((count - pictures) / classes)) if count < HARDLY * pictures else None
 
     middle, low, high = law.needed(goal)
     return {
@@ -298,7 +312,9 @@ def _class_gains(
     spread = 1.96 * np.sqrt(kept * noise) * scale
     room = 1 - now
     rows = [
-        ClassGain(name, int(count[k]), float(now[k]), *(float(np.clip(v, -1, room[k])) for v in (g, g - spread[k], g + spread[k])))
+        ClassGain(
+            name, int(count[k]), float(now[k]), *(float(np.clip(v, -1, room[k])) for v in (g, g - spread[k], g + spread[k]))
+        )
         for k, name in enumerate(classes)
         for g in [shrunk[k] * scale]
     ]

@@ -19,7 +19,7 @@ from topwork.errors import StorageError, TopworkError
 from topwork.features import engines
 from topwork.features.choose import Chosen
 from topwork.pictures.decode import Pixels
-from topwork.runtime import cache_folder, cores, make_folder, publish_file, sha256_file, versions
+from topwork.runtime import cache_folder, make_folder, publish_file, sha256_file, versions
 
 if TYPE_CHECKING:
     from topwork.zoo.backbone import Backbone
@@ -94,9 +94,7 @@ def _kept(folder: Path, layers: list[NormLayer], wrapped: Backbone) -> Profiler:
     make_folder(folder)
     engines.convert_openvino(wrapped, folder / "model.xml")
     facts = {
-        "layers": [
-            {"name": one.name, "mean": one.mean.tolist(), "variance": one.variance.tolist()} for one in layers
-        ],
+        "layers": [{"name": one.name, "mean": one.mean.tolist(), "variance": one.variance.tolist()} for one in layers],
         "files": {name: sha256_file(folder / name) for name in ("model.xml", "model.bin")},
     }
     publish_file(folder / "profile.json", json.dumps(facts).encode())

@@ -18,7 +18,7 @@ STILL = 1e-9
 """Relative change of alpha / beta at which the search has arrived: the evidence is flat there."""
 
 LEAST_RATIO = 1e-13
-"""Least alpha / beta, beside the largest squared singular value: with more features than pictures the fit may be without noise."""
+"""Least alpha / beta, beside the largest squared singular value: more features than pictures may fit without any noise."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def log_me(features: Floats, labels: Labels) -> float:
     Each class's membership y (N,) is a linear function of the features with weights N(0, 1 / alpha) and noise N(0, 1 / beta);
     the evidence p(y | F, alpha, beta) is maximised over both, by MacKay's fixed point.
     """
-    features = np.asarray(features, np.float64)
-    count, width = features.shape
+    wide: Float64 = np.asarray(features, np.float64)
+    count = len(wide)
     goals = _members(labels)  # (N, K)
-    squares, along = _spectrum(features, goals)  # (R,), (R, K): squared singular values, goals along their directions
+    squares, along = _spectrum(wide, goals)  # (R,), (R, K): squared singular values, goals along their directions
     outside = (goals**2).sum(0) - (along**2).sum(0)  # of each goal, what no features can reach
     outside = np.where(len(squares) < count, np.maximum(outside, 0), 0.0)
     least = LEAST_RATIO * squares[-1]
