@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.compare.forecast import PowerLaw, fit_power_law, next_goal
+from topwork.compare.gains import ClassGain, class_gains
 from topwork.compare.probe import best_of, fold_count, probes
 from topwork.compare.reading import LookSettings, changed, need_labels, nested_order, opened, see, training
 from topwork.features.extract import Progress
@@ -68,18 +69,6 @@ class Point:
     accuracy: float
     low: float
     """95 % interval (Wilson 1927) on the held-out pictures."""
-    high: float
-
-
-@dataclass(frozen=True)
-class ClassGain:
-    """How much of one class is right, and what twice the pictures are expected to add."""
-
-    label: str
-    pictures: int
-    accuracy: float
-    gain: float
-    low: float
     high: float
 
 
@@ -171,13 +160,13 @@ def learning_curve(
     available = available or count
     now = law.accuracy(available)
     goal = next_goal(now[0]) if settings.goal is None else settings.goal
-    forecast = _told(law, available, len(classes), goal)
+    forecast = _told(law, float(sizes[0]), available, len(classes), goal)
     points = [
         Point(round(one.per_class, 2), one.pictures, float(share), *wilson(round(share * count), count))
         for one, share in zip(measured, right.mean(1), strict=True)
     ]
     ratio = forecast["twice"]["accuracy"] - now[0]
-    gains = _class_gains(right, labels, classes, sizes, ratio, settings.seed)
+    gains = class_gains(right, labels, classes, sizes, ratio)
     return Curve(points, forecast, gains, available, view, _words(forecast), round(time.perf_counter() - began, 3))
 
 
@@ -255,8 +244,8 @@ def _bootstrap(right: Float64, groups: Labels, seed: int) -> Float64:
     return np.asarray(1 - (drawn @ sums.T) / (drawn @ sizes)[:, None])
 
 
-def _told(law: PowerLaw, pictures: int, classes: int, goal: float) -> dict[str, Any]:
-    """The forecast: accuracy with all pictures and with twice as many, and the pictures a class that the goal takes more."""
+def _told(law: PowerLaw, first: float, pictures: int, classes: int, goal: float) -> dict[str, Any]:
+    """The forecast: accuracy today, with twice the pictures and on the way there; pictures a class that the goal takes more."""
 
     def at(count: float) -> dict[str, float]:
         middle, low, high = law.accuracy(count)
@@ -267,6 +256,7 @@ def _told(law: PowerLaw, pictures: int, classes: int, goal: float) -> dict[str, 
 
     middle, low, high = law.needed(goal)
     return {
+        "path": [at(count) for count in np.geomspace(first, 2 * pictures, 24)],
         "now": at(pictures),
         "twice": at(2 * pictures),
         "goal": goal,
@@ -290,32 +280,3 @@ def _words(forecast: dict[str, Any]) -> str:
         return f"{100 * goal:.4g} % will hardly be reached by more pictures alone{least}; {doubled}"
     span = f"{low:,.0f} to {high:,.0f}" if high is not None else f"at least {low:,.0f}; perhaps no number is enough"
     return f"{100 * goal:.4g} % needs about {middle:,.0f} more a class ({span}); {doubled}"
-
-
-def _class_gains(
-    right: Float64, labels: Labels, classes: list[str], sizes: Float64, expected: float, seed: int
-) -> list[ClassGain]:
-    """Classes by what twice the pictures bring them: the gain from half to all, shrunk to the mean by its own noise, and
-    scaled so that the classes' mean is the whole curve's forecast."""
-    count = np.bincount(labels, minlength=len(classes))
-    now = np.bincount(labels, right[-1], len(classes)) / np.maximum(count, 1)
-    half = int(np.argmin(np.abs(np.log(sizes / sizes[-1] * 2))))
-    rise = right[-1] - right[half]
-    gain = np.bincount(labels, rise, len(classes)) / np.maximum(count, 1)
-    second = np.bincount(labels, rise**2, len(classes)) / np.maximum(count, 1)
-    noise = (second - gain**2 + 1 / np.maximum(count, 1) ** 2) / np.maximum(count, 1)
-    mean = float(rise.mean())
-    true = max(float(gain.var() - noise.mean()), 1e-8)
-    kept = true / (true + noise)
-    shrunk = mean + kept * (gain - mean)
-    scale = float(np.clip(expected / mean, 0.2, 1)) if mean > 1e-6 else 0.0
-    spread = 1.96 * np.sqrt(kept * noise) * scale
-    room = 1 - now
-    rows = [
-        ClassGain(
-            name, int(count[k]), float(now[k]), *(float(np.clip(v, -1, room[k])) for v in (g, g - spread[k], g + spread[k]))
-        )
-        for k, name in enumerate(classes)
-        for g in [shrunk[k] * scale]
-    ]
-    return sorted(rows, key=lambda row: -row.gain)

@@ -31,7 +31,7 @@ VIEWS = ("last", "last+stages")
 
 RIDGES = (0.3, 1.0)
 FIRST_PICTURES = 300
-"""Pictures of the first round; each further round has twice as many."""
+"""Pictures of the first round at least; each further round has four times as many."""
 
 SCORED = 600
 """Pictures that LogME, H-score and LEEP are made from."""
@@ -213,8 +213,8 @@ def _rounds(
 def _sizes(count: int, networks: int, classes: int) -> list[int]:
     """Pictures of each round, the last one all."""
     sizes = [count]
-    while networks > 1 and sizes[0] // 2 >= max(FIRST_PICTURES, 5 * classes):
-        sizes.insert(0, sizes[0] // 2)
+    while networks > 1 and sizes[0] // 4 >= max(FIRST_PICTURES, 5 * classes):
+        sizes.insert(0, sizes[0] // 4)
     return sizes
 
 

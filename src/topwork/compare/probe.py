@@ -24,7 +24,7 @@ Labels = NDArray[np.int64]
 Columns = NDArray[np.int64]
 
 RIDGES = (0.3, 1.0, 0.1, 0.03)
-"""The first is tried on every choice of features, the others only on the best."""
+"""The first two are tried on every choice of features, the others only on the best."""
 
 FOLDS = 5
 
@@ -72,7 +72,7 @@ def probes(
     seed: int = 0,
     ridges: tuple[float, ...] = RIDGES,
 ) -> dict[str, Probe]:
-    """A probe of each view of a table (N, D_full) with the first of the ridges, and the best of them with its best ridge.
+    """A probe of each view of a table (N, D_full) with the better of the first two ridges; the best one with its best ridge.
 
     labels (N,), groups (N,) equal for near-copies, which never stand on both sides of a split.
     """
@@ -82,13 +82,14 @@ def probes(
         return Discriminant(design(table, views[name], "sqrt"), labels, folds, classes)
 
     def one(name: str) -> Probe:
-        return _answered(models(name), name, ridges[0], labels)
+        model = models(name)
+        return best_of({str(ridge): _answered(model, name, ridge, labels) for ridge in ridges[:2]})
 
     with one_thread_algebra():
         found = dict(zip(views, in_parallel([partial(one, name) for name in views]), strict=True))
         best = best_of(found)
         model = models(best.view)
-        others = in_parallel([partial(_answered, model, best.view, ridge, labels) for ridge in ridges[1:]])
+        others = in_parallel([partial(_answered, model, best.view, ridge, labels) for ridge in ridges[2:]])
     found[best.view] = best_of({str(one.ridge): one for one in [best, *others]})
     return found
 

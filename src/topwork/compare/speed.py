@@ -36,7 +36,7 @@ class Speed:
     size_mb: float
     """Of the files that the engine reads."""
     memory_mb: float | None
-    """That a process holds at most while it answers, less what it holds without the network; None where nothing tells."""
+    """That a process holds after an answer, beyond what it holds with the engine alone; None where nothing tells."""
 
 
 def measure_speed(chosen: Chosen, pixels: list[Pixels]) -> Speed:
@@ -58,15 +58,22 @@ def measure_speed(chosen: Chosen, pixels: list[Pixels]) -> Speed:
 
 _CHILD = """
 import resource, sys
+def held():
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 import numpy as np
 from topwork.features.engines import OnnxRuntimeEngine, OpenVinoEngine, openvino
 from pathlib import Path
 name, file, precision, size = sys.argv[1:]
 openvino().Core() if name == "openvino" else __import__("onnxruntime")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = held()
 engine = OpenVinoEngine(Path(file), precision) if name == "openvino" else OnnxRuntimeEngine(Path(file))
 engine.infer(np.zeros((1, int(size), int(size), 3), np.uint8))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(held() - before)
 """
 
 
@@ -84,8 +91,7 @@ def _memory(chosen: Chosen) -> float | None:
         place = str(Path(__file__).parents[2])
         paths = os.pathsep.join(one for one in (place, os.environ.get("PYTHONPATH", "")) if one)
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": paths})
-        unit = 1 if sys.platform == "darwin" else 1024
-        found = round(int(done.stdout.split()[-1]) * unit / 1e6, 1)
+        found = round(int(done.stdout.split()[-1]) / 1e6, 1)
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):
         return None
     with contextlib.suppress(Exception):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from topwork.heads.parallel import one_thread_algebra
+
 Float64 = NDArray[np.float64]
 Floats = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -33,9 +35,9 @@ class Transferability:
 
 def transferability(features: Floats, labels: Labels, answers: Floats | None = None) -> Transferability:
     """The scores of features (N, D), labels (N,) and the network's original answers as probabilities (N, Z)."""
-    return Transferability(
-        log_me(features, labels), h_score(features, labels), None if answers is None else leep(answers, labels)
-    )
+    with one_thread_algebra():
+        known = None if answers is None else leep(answers, labels)
+        return Transferability(log_me(features, labels), h_score(features, labels), known)
 
 
 def log_me(features: Floats, labels: Labels) -> float:
