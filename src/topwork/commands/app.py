@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, data, demo, look, look_after, quiz, zoo
+from topwork.commands import classify, compare, data, demo, look, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -56,6 +56,13 @@ for place, command in enumerate(of_zoo):
 app.command(pretrained)
 app.command(look_after.doctor, sort_key=len(first) + 1)
 app.command(quiz.quiz, sort_key=len(first) + 2)
+    compare.distance,
+    compare.compare,
+    compare.curve,
+app.command(compare.map_, name="map", sort_key=len(first))
+cache = App(name="cache", help="Stored embeddings and engine files: show, clear.", sort_key=len(first) + 1)
+app.command(look_after.doctor, sort_key=len(first) + 2)
+app.command(quiz.quiz, sort_key=len(first) + 3)
 
 
 def run(words: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from topwork.compare.probe import Probe, best_of, mcnemar, mean_gain, probes
 from topwork.compare.profile import Layer
 from topwork.compare.reading import Seen
+from topwork.compare.words import percent
 from topwork.heads.metrics import Z95
 
 LAST = ("last", "last+answers")
@@ -67,7 +68,7 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
     last = best_of({name: found[name] for name in LAST if name in found})
     stages = _stages(seen, present, classes, seed)
     if not spec.stages:
-        reason = f"{spec.id} tells of no stages; its last features answer {last.accuracy:.1%} of held-out pictures right"
+        reason = f"{spec.id} tells of no stages; its last features answer {percent(last.accuracy)} of held-out pictures right"
         return Advice("last", reason, _told(last), None, None, [], None, _told(last), 0.0)
     staged = best_of({name: found[name] for name in STAGED if name in found})
     gain, loss = mean_gain(last.right, staged.right), mean_gain(staged.losses, last.losses)
@@ -86,7 +87,7 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
     block, share = _from_block([one["accuracy"] for one in stages], [name for name, _ in spec.stages], count)
     seconds = EPOCHS * count * SLOWER * share / max(seen.rate, 1.0)
     measured = (
-        f"held-out pictures right: {last.accuracy:.1%} from the last layer, {staged.accuracy:.1%} from its stages "
+        f"held-out pictures right: {percent(last.accuracy)} from the last layer, {percent(staged.accuracy)} from its stages "
         f"({gain[0] * 100:+.1f} points, {gain[1] * 100:+.1f} to {gain[2] * 100:+.1f}, {count} pictures)"
     )
     enough = count >= LEAST_PICTURES and count >= LEAST_PER_CLASS * classes
@@ -95,7 +96,7 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
         expected = _hoped(best, hoped)
         reason = (
             f"fine-tune from {block}: {measured}, so the end of the network does not suit these pictures (distance "
-            f"{distance:.3f}); {error:.1%} are still wrong, of which training usually saves about a third; about "
+            f"{distance:.3f}); {percent(error)} are still wrong, of which training usually saves about a third; about "
             f"{_minutes(seconds)} here"
         )
         return Advice("finetune", reason, _told(last), _told(staged), told_gain, stages, block, expected, round(seconds, 1))
@@ -103,7 +104,7 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
         why = (
             f"{count / classes:.0f} pictures a class are too few to train more"
             if not enough
-            else f"only {error:.1%} are still wrong, which leaves little to gain from training"
+            else f"only {percent(error)} are still wrong, which leaves little to gain from training"
         )
         reason = f"staged features: {measured}, at no price; {why}"
         return Advice("staged", reason, _told(last), _told(staged), told_gain, stages, block, _told(staged), 0.0)

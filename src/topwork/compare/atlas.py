@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topwork.compare.map import PictureMap, Place
+from topwork.compare.words import percent
 from topwork.errors import InputError
 from topwork.pictures.decode import Geometry, decode, read_bytes
 from topwork.pictures.reasons import BadPicture
@@ -27,7 +28,7 @@ SIDE = 64
 DRAWN = 110
 """Thumbnails on the PNG at most, kept apart from each other."""
 
-PALETTE = ("#3e8a5e", "#c8583a", "#4f77b4", "#d19a2a", "#8a5fa8", "#2f9a9a")
+PALETTE: tuple[str, ...] = ("#3e8a5e", "#c8583a", "#4f77b4", "#d19a2a", "#8a5fa8", "#2f9a9a")
 PALETTE += ("#b0497c", "#7d8a2e", "#5a6a78", "#a56a3a", "#3f5fd0", "#cf6f9e")
 INK, SOFT, PAPER, RING, ALONE = "#2b2a26", "#8a877d", "#fdfcf8", "#d0162e", "#1746c9"
 
@@ -137,9 +138,9 @@ def _legend(axes: Any, found: PictureMap) -> None:
 
 def _below(found: PictureMap) -> str:
     how = (
-        f"t-SNE of {found.backbone}'s features; {found.kept:.0%} of a picture's neighbours here are its neighbours by features"
+        f"t-SNE of {found.backbone}'s features; of a picture's nearest here {percent(found.kept, 0)} are its nearest by features"
         if found.method == "tsne"
-        else f"the two main directions of {found.backbone}'s features, {found.kept:.0%} of all differences"
+        else f"the two main directions of {found.backbone}'s features, {percent(found.kept, 0)} of all differences"
     )
     return f"{len(found.points):,} pictures · {how}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from topwork.compare.probe import Probe, mcnemar
 from topwork.compare.speed import Speed
 from topwork.compare.transferability import Transferability
+from topwork.compare.words import percent
 from topwork.features.choose import Chosen
 
 DOUBT = 0.05
@@ -37,7 +38,7 @@ def dominated(alive: list[Entry]) -> list[Entry]:
             better = accuracy_of(other) > accuracy_of(one)
             if cheaper and better and (p := mcnemar(probe_of(one).right, probe_of(other).right)) < DOUBT:
                 one.dropped = (
-                    f"after {one.pictures} pictures: {other.name} is better ({accuracy_of(other):.1%}, p = {p:.2g}), "
+                    f"after {one.pictures} pictures: {other.name} is better ({percent(accuracy_of(other))}, p = {p:.2g}), "
                     "no slower and no larger"
                 )
                 lost.append(one)
@@ -57,7 +58,7 @@ def choose(finished: list[Entry], budget_ms: float | None, budget_mb: float | No
         limits = [f"{budget_ms:g} ms" if budget_ms is not None else "", f"{budget_mb:g} MB" if budget_mb is not None else ""]
         return None, (
             f"no network keeps within {' and '.join(limit for limit in limits if limit)}; the nearest is {nearest.name} with "
-            f"{nearest.speed.latency_ms:.1f} ms and {nearest.speed.size_mb:.1f} MB ({accuracy_of(nearest):.1%})"
+            f"{nearest.speed.latency_ms:.1f} ms and {nearest.speed.size_mb:.1f} MB ({percent(accuracy_of(nearest))})"
         )
     best = within[0]
     right = probe_of(best).right
@@ -68,18 +69,18 @@ def choose(finished: list[Entry], budget_ms: float | None, budget_mb: float | No
         p = mcnemar(right, probe_of(pick).right)
         faster = best.speed.latency_ms / pick.speed.latency_ms
         return pick, (
-            f"{pick.name}: {accuracy_of(pick):.1%}. {best.name} has {accuracy_of(best):.1%}, but {best.pictures} pictures "
-            f"cannot tell the two apart (p = {p:.2f}), and {pick.name} answers {faster:.1f} times as fast"
+            f"{pick.name}: {percent(accuracy_of(pick))}. {best.name} has {percent(accuracy_of(best))}, but "
+            f"{best.pictures} pictures cannot tell the two apart (p = {p:.2f}), and {pick.name} answers {faster:.1f} times as fast"
         )
     others = [one for one in within if one is not best]
     if not others:
-        return best, f"{best.name}: {accuracy_of(best):.1%}, the only one{where or ' that was tried to the end'}"
+        return best, f"{best.name}: {percent(accuracy_of(best))}, the only one{where or ' that was tried to the end'}"
     p = mcnemar(right, probe_of(others[0]).right)
     told = "differs from" if p < DOUBT else "cannot be told from"
     extra = "" if p < DOUBT else ", and is the fastest of those that cannot be told apart"
     return best, (
-        f"{best.name}: {accuracy_of(best):.1%}, the best{where}; it {told} the next, {others[0].name} with "
-        f"{accuracy_of(others[0]):.1%}, on {best.pictures} pictures (p = {p:.2g}){extra}"
+        f"{best.name}: {percent(accuracy_of(best))}, the best{where}; it {told} the next, {others[0].name} with "
+        f"{percent(accuracy_of(others[0]))}, on {best.pictures} pictures (p = {p:.2g}){extra}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topwork.compare.words import percent
 from topwork.errors import InputError
 from topwork.runtime import publish_file
 
@@ -21,10 +22,10 @@ PAPER = "#fdfcf8"
 SUFFIXES = (".png", ".svg")
 
 
-def check_figure(path: Path) -> None:
-    """Raise InputError unless `path` names a figure that can be written."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: expected a file that ends in {' or '.join(SUFFIXES)}.")
+def check_figure(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Raise InputError unless `path` names a file of these kinds that can be written."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: expected a file that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}.")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: its folder does not exist. Make it, or choose another place.")
 
@@ -178,8 +179,8 @@ def curve_figure(found: Curve, name: str) -> Any:
     axes.set_xlabel("training pictures a class", fontsize=9, color=INK)
     axes.set_ylabel("right answers", fontsize=9, color=INK)
     _title(axes, f"How many more photos {name} takes",
-           f"now {now['accuracy']:.1%}, with twice the pictures {twice['accuracy']:.1%} "
-           f"({twice['low']:.1%} to {twice['high']:.1%})")  # fmt: skip
+           f"now {percent(now['accuracy'])}, with twice the pictures {percent(twice['accuracy'])} "
+           f"({percent(twice['low'])} to {percent(twice['high'])})")  # fmt: skip
     rows = found.classes[:12][::-1]
     places = np.arange(len(rows))
     gains.grid(visible=False)
@@ -214,7 +215,7 @@ def pareto_figure(found: Comparison, name: str) -> Any:
         area = 22 + 4 * one.size_mb
         axes.errorbar(one.latency_ms, one.accuracy, yerr=spread, fmt="none", color=colour, elinewidth=1, capsize=3)
         axes.scatter(one.latency_ms, one.accuracy, s=area, color=colour, zorder=3, alpha=0.9, linewidths=0)
-        told = f"{one.name} {one.accuracy:.1%}" + (" (dropped early)" if one.dropped else "")
+        told = f"{one.name} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
         reach = (area / np.pi) ** 0.5
         left = one.latency_ms > 0.6 * rows[-1].latency_ms and len(rows) > 1
         axes.annotate(told, (one.latency_ms, one.accuracy), xytext=(-reach - 4 if left else reach + 4, 7),

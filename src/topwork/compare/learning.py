@@ -15,6 +15,7 @@ from topwork.compare.forecast import PowerLaw, fit_power_law, next_goal
 from topwork.compare.gains import ClassGain, class_gains
 from topwork.compare.probe import best_of, fold_count, probes
 from topwork.compare.reading import LookSettings, changed, need_labels, nested_order, opened, see, training
+from topwork.compare.words import percent
 from topwork.features.extract import Progress
 from topwork.features.table import FeatureTable
 from topwork.heads.calibrate import fit_temperature
@@ -272,7 +273,7 @@ def _words(forecast: dict[str, Any]) -> str:
     goal, middle = forecast["goal"], forecast["more_per_class"]
     low, high = forecast["more_per_class_low"], forecast["more_per_class_high"]
     twice = forecast["twice"]
-    doubled = f"twice the pictures: {twice['accuracy']:.1%} ({twice['low']:.1%} to {twice['high']:.1%})"
+    doubled = f"twice the pictures: {percent(twice['accuracy'])} ({percent(twice['low'])} to {percent(twice['high'])})"
     if middle == 0:
         return f"{goal:.4g} is reached already; {doubled}"
     if middle is None:

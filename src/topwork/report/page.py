@@ -7,7 +7,7 @@ import functools
 import hashlib
 from importlib import resources
 
-from topwork.report import results
+from topwork.report import challenge, results
 from topwork.report.audit import audit
 from topwork.report.charts import MARK
 from topwork.report.confidence import confidence
@@ -22,6 +22,10 @@ NAVIGATION = (
     ("classes", "Classes"),
     ("mistakes", "Mistakes"),
     ("confidence", "Probabilities"),
+    ("distance", "Distance"),
+    ("curve", "More photos"),
+    ("compare", "Networks"),
+    ("map", "Map"),
     ("audit", "Pictures"),
     ("making", "How it was made"),
 )
@@ -38,12 +42,28 @@ def render(facts: Facts, thumbnails: Thumbnails) -> str:
             results.classes(facts),
             results.mistakes(facts, look),
             confidence(facts),
+            told_of_challenge(facts),
             audit(facts, look),
             making(facts),
         )
     )
+    return _document(facts, "Classifier report", results.opening(facts), body)
+
+
+def render_challenge(facts: Facts) -> str:
+    """A page of distance, curve, compare and map alone, of those that `facts` has."""
+    return _document(facts, "Folder report", safe(facts.get("opening") or ""), told_of_challenge(facts))
+
+
+def told_of_challenge(facts: Facts) -> str:
+    """The sections of distance, curve, compare and map."""
+    return challenge.distance(facts) + challenge.curve(facts) + challenge.compare(facts) + challenge.map_(facts)
+
+
+def _document(facts: Facts, kicker: str, opening: str, body: str) -> str:
+    """The whole page around its sections; opening and body are HTML."""
     style, script = packaged("style.css"), packaged("sort.js")
-    title, opening = safe(facts["name"]), results.opening(facts)
+    title = safe(facts["name"])
     links = "".join(
         f'<a href="#{identity}">{word}</a>' for identity, word in NAVIGATION if f'<section id="{identity}">' in body
     )
@@ -59,12 +79,12 @@ def render(facts: Facts, thumbnails: Thumbnails) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<title>{safe(clip(str(facts["name"]), 60))} · classifier report</title>
+<title>{safe(clip(str(facts["name"]), 60))} · {kicker.lower()}</title>
 <style>{style}</style>
 </head>
 <body>
 <header>
-<p class="kicker">{MARK}Classifier report</p>
+<p class="kicker">{MARK}{kicker}</p>
 <h1{' class="long"' if len(title) > 30 else ""}><bdi>{title}</bdi></h1>
 {f'<p class="opening">{opening}</p>' if opening else ""}
 {f'<nav aria-label="Sections">{links}</nav>' if links else ""}
