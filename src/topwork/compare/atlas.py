@@ -138,7 +138,7 @@ def _legend(axes: Any, found: PictureMap) -> None:
 
 def _below(found: PictureMap) -> str:
     how = (
-        f"t-SNE of {found.backbone}'s features; of a picture's nearest here {percent(found.kept, 0)} are its nearest by features"
+        f"t-SNE of {found.backbone}'s features; of a picture's nearest here {percent(found.kept, 0)} are nearest by features"
         if found.method == "tsne"
         else f"the two main directions of {found.backbone}'s features, {percent(found.kept, 0)} of all differences"
     )

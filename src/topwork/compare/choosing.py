@@ -69,8 +69,8 @@ def choose(finished: list[Entry], budget_ms: float | None, budget_mb: float | No
         p = mcnemar(right, probe_of(pick).right)
         faster = best.speed.latency_ms / pick.speed.latency_ms
         return pick, (
-            f"{pick.name}: {percent(accuracy_of(pick))}. {best.name} has {percent(accuracy_of(best))}, but "
-            f"{best.pictures} pictures cannot tell the two apart (p = {p:.2f}), and {pick.name} answers {faster:.1f} times as fast"
+            f"{pick.name}: {percent(accuracy_of(pick))}. {best.name} has {percent(accuracy_of(best))}, but {best.pictures} "
+            f"pictures cannot tell the two apart (p = {p:.2f}), and {pick.name} answers {faster:.1f} times as fast"
         )
     others = [one for one in within if one is not best]
     if not others:

@@ -48,7 +48,7 @@ def distance(facts: Facts) -> str:
         "Its own classes that most pictures of each class are taken for.",
         table(("Class", "Taken for"), rows, "Classes and what the network takes them for", "list") + more(rest),
     )
-    lead = f"{safe(found.get('reason') or '')}."
+    lead = _sentence(found.get("reason"))
     return section("distance", "How strange these pictures are", lead, pairs(tiles, "tiles small") + profile + kinds)
 
 
@@ -105,11 +105,11 @@ def compare(facts: Facts) -> str:
         "LEEP",
         "Tried on",
     )
-    drawn = table(heads, cells, "Networks that were tried", "list", tuple(range(2, len(heads))))
-    lead = f"{safe(found.get('reason') or '')}."
+    drawn = table(heads, cells, "Networks that were tried", "list networks", tuple(range(2, len(heads))))
+    lead = _sentence(found.get("reason"))
     picture = f"<figure>{plot('pareto', 'accuracy against milliseconds', x, y, dots, marks=marks)}</figure>"
     dropped = [f"<li>{name(one['name'])}: dropped {safe(one['dropped'])}</li>" for one in rows if one.get("dropped")]
-    dropped += [f"<li>{name(one['name'])}: {safe(one['reason'])}</li>" for one in found.get("skipped") or []]
+    dropped += [f"<li>{name(one['name'])}: its weights are not at hand. {_get(one)}</li>" for one in found.get("skipped") or []]
     left_out = f"<ul>{''.join(dropped)}</ul>" if dropped else ""
     return section("compare", "Which network", lead, picture + drawn + part("Not tried to the end", "", left_out))
 
@@ -164,7 +164,7 @@ def curve(facts: Facts) -> str:
         "What twice the photos of a class are expected to bring it.",
         table(heads, rows, "Classes by what more photos bring", "list long" if len(rows) > 12 else "list", (1, 2, 3, 4)),
     )
-    lead = f"{safe(found.get('reason') or '')}."
+    lead = _sentence(found.get("reason"))
     return section("curve", "How many more photos it takes", lead, f"<figure>{drawn}</figure>{gains}")
 
 
@@ -197,6 +197,15 @@ def map_(facts: Facts) -> str:
         f"{count(found.get('strangers'))} strangers are ringed."
     )
     return section("map", "The folder as a map", lead, f'<figure>{drawn}<p class="legend">{legend}</p></figure>')
+
+
+def _get(skipped: Facts) -> str:
+    return f"Get them: <code>{safe(skipped['command'])}</code>" if skipped.get("command") else safe(skipped.get("reason") or "")
+
+
+def _sentence(words: object) -> str:
+    text = str(words or "").strip().rstrip(".")
+    return safe(f"{text[:1].upper()}{text[1:]}.") if text else ""
 
 
 def _hundred(share: float) -> str:
