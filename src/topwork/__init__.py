@@ -23,8 +23,12 @@ _HOMES = {
     "Score": "topwork.answers",
     "TopworkError": "topwork.errors",
     "audit": "topwork.fitting",
+    "compare_backbones": "topwork.compare.picker",
+    "curve": "topwork.compare.learning",
+    "distance": "topwork.compare.distance",
     "fit": "topwork.fitting",
     "load_backbone": "topwork.zoo",
+    "picture_map": "topwork.compare.map",
 }
 
 __all__ = [
@@ -36,13 +40,21 @@ __all__ = [
     "TopworkError",
     "__version__",
     "audit",
+    "compare_backbones",
+    "curve",
+    "distance",
     "fit",
     "load_backbone",
+    "picture_map",
 ]
 
 if TYPE_CHECKING:
     from topwork.answers import Prediction, Predictions, Score
     from topwork.classifier import Classifier
+    from topwork.compare.distance import distance
+    from topwork.compare.learning import curve
+    from topwork.compare.map import picture_map
+    from topwork.compare.picker import compare_backbones
     from topwork.errors import TopworkError
     from topwork.fitting import FitSettings, audit, fit
     from topwork.zoo import load_backbone

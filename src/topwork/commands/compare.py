@@ -185,8 +185,7 @@ def compare(
     """
     from topwork.bundle import check_place
     from topwork.compare.figures import pareto_figure
-    from topwork.compare.picker import compare as try_all
-    from topwork.compare.picker import split_name
+    from topwork.compare.picker import compare_backbones, split_name
 
     _check_out(out, report)
     if save is not None:
@@ -195,7 +194,9 @@ def compare(
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     settings = _settings("lite0", "pretrained", engine, device, most, seed, store)
     with progress_bar("pictures", quiet) as progress:
-        found = try_all(pictures, names, budget_ms=budget_ms, budget_mb=budget_mb, settings=settings, progress=progress)
+        found = compare_backbones(
+            pictures, names, budget_ms=budget_ms, budget_mb=budget_mb, settings=settings, progress=progress
+        )
     document: dict[str, Any] = {**found.to_config(), "bundle": None}
     if save is not None and found.pick is not None:
         from dataclasses import replace

@@ -89,7 +89,7 @@ class Comparison:
         return asdict(self)
 
 
-def compare(
+def compare_backbones(
     pictures: Pictures,
     backbones: Sequence[str],
     *,
