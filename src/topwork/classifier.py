@@ -54,6 +54,15 @@ class Classifier:
 
         return fit(pictures, **settings)
 
+    def finetune(self, pictures: Pictures, **settings: Any) -> Classifier:
+        """The better of this classifier and one whose network was trained on; its facts tell why.
+
+        See `topwork.finetune.workshop.finetune`, which also gives the comparison, for the settings.
+        """
+        from topwork.finetune.workshop import finetune
+
+        return finetune(self, pictures, **settings).classifier
+
     def predict(
         self,
         pictures: Pictures,
@@ -162,6 +171,8 @@ class Classifier:
         from topwork.thumbnails import thumbnail
 
         path = Path(path)
+        if slim and self.weights == "fine-tuned":
+            raise InputError(f"{path}: slim names a network that everybody can get; this one was fine-tuned. Save it whole.")
         facts = {**self.facts, "name": path.name.removesuffix(".topwork")}
         config = {
             "topwork": __version__,

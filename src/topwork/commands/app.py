@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, compare, data, demo, look, look_after, quiz, zoo
+from topwork.commands import classify, compare, data, demo, finetune, look, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -38,6 +38,7 @@ first: tuple[Callable[..., int], ...] = (
     look.look,
     look.explain,
     look.ideal,
+    finetune.finetune,
 )
 for place, command in enumerate(first):
     app.command(command, sort_key=place)

@@ -100,15 +100,19 @@ def fit_strangers(
     logits: Float32,
     keep: float = 0.95,
     seed: int = 0,
+    held: Labels | None = None,
 ) -> Strangers:
     """What is strange to a head, from its training table (N, D_full), averaged with mirror images if the head is.
 
     labels, groups (N,) as for the search; logits (N, K) are its OUT-OF-FOLD ones. A picture's own group never counts
-    among its nearest, so the threshold keeps a share `keep` of pictures as new as those to come.
+    among its nearest, so the threshold keeps a share `keep` of pictures as new as those to come. held: the rows that the
+    features themselves did not learn from, where they learned from others: these alone set scale and threshold.
     """
     rng = np.random.default_rng(seed)
     chosen = _stratified(labels, groups, REFERENCES, rng)
     checked = chosen if len(labels) <= REFERENCES else np.sort(rng.permutation(len(labels))[:CHECKED])
+    if held is not None:
+        checked = held[:CHECKED]
     references = _directions(table.take(chosen), head).astype(np.float16)
     wide = references.astype(np.float32)
     distance = np.empty(len(checked), np.float32)

@@ -1,0 +1,263 @@
+"""finetune, tricks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter, validators
+
+from topwork.commands.common import (
+    EXIT_INTERRUPTED,
+    EXIT_PARTIAL,
+    Device,
+    Json,
+    Offline,
+    Out,
+    Quiet,
+    Seed,
+    Switch,
+    Verbose,
+    number,
+    percent,
+    progress_bar,
+    say,
+    stay_offline,
+    warn,
+)
+from topwork.finetune.tricks import Tricks
+
+if TYPE_CHECKING:
+    from topwork.classifier import Classifier
+    from topwork.finetune.loop import Epoch
+    from topwork.finetune.outcome import Outcome
+
+
+def finetune(
+    bundle: Path,
+    pictures: str,
+    /,
+    *,
+    out: Out,
+    test: str | None = None,
+    unfreeze: str = "auto",
+    tricks: Annotated[Tricks, Parameter(name="*")] = Tricks(),  # noqa: B008 - frozen
+    new_head: Switch = False,
+    resume: Switch = False,
+    force: Switch = False,
+    find_rate: Annotated[Path | None, Parameter(name="--find-rate")] = None,
+    curves: Path | None = None,
+    tensorboard: Path | None = None,
+    scratch: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 4.0,
+    scratch_folder: Path | None = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    offline: Offline = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Train the last part of a classifier's network on, keep it if that helped, and write a new bundle.
+
+    Parameters
+    ----------
+    bundle
+        A bundle made by topwork fit.
+    pictures
+        The labelled pictures it was fitted to; its own test pictures test again.
+    out
+        The bundle to write, NAME.topwork; an older bundle of that name is replaced.
+    test
+        Labelled pictures for the test, where the folder holds none.
+    unfreeze
+        What learns: head, a number of blocks counted from the head, all, or auto: a short measured trial decides.
+    new_head
+        Fit a new head for the classes of this folder first, on the bundle's network.
+    resume
+        Go on with a run that was killed or interrupted.
+    force
+        Take the fine-tuned network even where it is not better than the probe's.
+    find_rate
+        Only measure which rate suits, and draw it into this file (.png).
+    curves
+        Write the learning curves to this file, one JSON document a line.
+    tensorboard
+        Write the learning curves for TensorBoard into this folder.
+    scratch
+        Gigabytes of disk for activations while it learns, at most; they are removed at the end.
+    scratch_folder
+        Where. Without it, in the cache folder.
+    device
+        Where the learning runs.
+    seed
+        Draws validation pictures, views, order and dropout.
+    offline
+        Never fetch anything; only a slim bundle on a timm network would.
+    json_
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
+    quiet
+        No progress bar, and not what each epoch did.
+    verbose
+        Tell the reason of every choice and the seconds of each step.
+    """
+    start = time.perf_counter()
+    from topwork.bundle import check_place
+    from topwork.classifier import Classifier
+    from topwork.finetune.settings import FinetuneSettings
+
+    settings = FinetuneSettings(
+        unfreeze, tricks, scratch=scratch, scratch_folder=scratch_folder, device=device, force=force, seed=seed
+    )
+    check_place(out)
+    stay_offline(offline)
+    classifier = Classifier.load(bundle)
+    tell = (lambda line: None) if quiet else warn
+    with progress_bar("pictures", quiet) as progress:
+        if new_head:
+            classifier = _new_head(classifier, pictures, test, seed, progress)
+        if find_rate is not None:
+            return _rate(classifier, pictures, test, settings, find_rate, json_, progress, tell)
+        from topwork.finetune.workshop import finetune as tune
+
+        unfinished = out.with_name(f"{out.name}.unfinished")
+        with _writers(curves, tensorboard, tell) as told:
+            outcome = tune(
+                classifier,
+                pictures,
+                test=test,
+                settings=settings,
+                checkpoint=unfinished,
+                resume=resume,
+                progress=progress,
+                say=tell,
+                told=told,
+            )
+    sha256 = outcome.classifier.save(out)
+    if not outcome.interrupted and outcome.fault is None:
+        unfinished.unlink(missing_ok=True)
+    result = _document(out, sha256, outcome, time.perf_counter() - start)
+    say(result, _text(result, outcome), json_)
+    if verbose:
+        facts = outcome.classifier.facts["finetune"]
+        warn(*[f"{what}: {reason}" for what, reason in facts["reasons"].items()])
+        warn(*[f"{step}: {seconds:.2f} s" for step, seconds in facts["seconds"].items()])
+    if outcome.fault is not None:
+        warn(f"topwork: {outcome.fault} The best of {number(result['epochs'], 'epoch')} was kept; go on with --resume.")
+        return 1
+    if outcome.interrupted:
+        warn(f"topwork: interrupted after {number(result['epochs'], 'epoch')}; the best so far was kept; go on with --resume")
+        return EXIT_INTERRUPTED
+    return EXIT_PARTIAL if result["broken"] else 0
+
+
+def _new_head(classifier: Classifier, pictures: str, test: str | None, seed: int, progress: Any) -> Classifier:
+    from topwork.fitting import fit
+
+    weights = str(classifier.parts["backbone.safetensors"]) if "backbone.safetensors" in classifier.parts else "pretrained"
+    return fit(
+        pictures,
+        test=test,
+        backbone=classifier.spec.id,
+        weights=weights,
+        engine=classifier.engine.name,
+        seed=seed,
+        progress=progress,
+    )
+
+
+@contextlib.contextmanager
+def _writers(
+    curves: Path | None, tensorboard: Path | None, tell: Callable[[str], None]
+) -> Iterator[Callable[[Epoch, int], None]]:
+    """What is called after each epoch: tells it, and writes the curves where they are wanted."""
+    from dataclasses import asdict
+
+    from topwork.finetune.curves import tensorboard_writer
+
+    lines: list[str] = []
+    board = None if tensorboard is None else tensorboard_writer(tensorboard)
+
+    def told(epoch: Epoch, most: int) -> None:
+        row = asdict(epoch)
+        learned = "" if epoch.train_loss is None else f"training loss {epoch.train_loss:.3f}, "
+        tell(
+            f"epoch {epoch.epoch} of {most}: {learned}validation loss {epoch.loss:.3f}, {percent(epoch.accuracy)} right, "
+            f"{epoch.seconds + epoch.views_seconds:.1f} s"
+        )
+        lines.append(json.dumps(row))
+        if curves is not None:
+            from topwork.runtime import publish_file
+
+            publish_file(curves, ("\n".join(lines) + "\n").encode())
+        if board is not None:
+            board.write(row)
+
+    try:
+        yield told
+    finally:
+        if board is not None:
+            board.close()
+
+
+def _document(out: Path, sha256: str, outcome: Outcome, seconds: float) -> dict[str, Any]:
+    facts = outcome.classifier.facts["finetune"]
+    return {
+        "bundle": str(out),
+        "report": str(out / "report.html"),
+        "sha256": sha256,
+        "helped": outcome.helped,
+        "taken": outcome.taken,
+        "sentence": outcome.sentence,
+        "test": outcome.test.to_config(),
+        "validation": outcome.validation.to_config(),
+        "unfreeze": facts["unfreeze"],
+        "depths": facts["depths"],
+        "epochs": facts["epochs"],
+        "best_epoch": facts["best_epoch"],
+        "views": facts["views"],
+        "scratch_bytes": facts["scratch_bytes"],
+        "history": facts["history"],
+        "reasons": facts["reasons"],
+        "seconds_by_step": facts["seconds"],
+        "seconds": round(seconds, 3),
+        "broken": facts["broken"],
+    }
+
+
+def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
+    kept = "the fine-tuned network" if outcome.taken else "the probe's network as it was; --force takes the fine-tuned one"
+    return [
+        f"{result['bundle']}: {result['sentence']}",
+        f"  kept            {kept}",
+        f"  because         {result['reasons']['fine-tuned']}",
+        f"  learned         {result['unfreeze']} blocks"
+        if result["unfreeze"].isdigit()
+        else f"  learned         {result['unfreeze']}",
+        f"  epochs          {result['epochs']}, the best was number {result['best_epoch']}",
+        f"  seconds         {result['seconds']:.0f}",
+        f"  report          {result['report']}",
+    ]
+
+
+def _rate(
+    classifier: Classifier,
+    pictures: str,
+    test: str | None,
+    settings: Any,
+    file: Path,
+    json_: bool,
+    progress: Any,
+    tell: Callable[[str], None],
+) -> int:
+    from topwork.finetune.rates import draw_rates
+    from topwork.finetune.workshop import rates
+
+    found = rates(classifier, pictures, test=test, settings=settings, progress=progress, say=tell)
+    draw_rates(found, file)
+    document = {"suggested_rate": found.suggested, "rates": found.rates, "losses": found.losses, "figure": str(file)}
+    say(document, [f"{file}: a rate of {found.suggested:.1g} suits; the loss falls fastest there"], json_)
+    return 0

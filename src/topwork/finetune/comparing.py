@@ -1,0 +1,104 @@
+"""Whether fine-tuning helped: decided on validation pictures that neither network learned from, told on the test pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.heads.metrics import wilson
+
+Labels = NDArray[np.int64]
+Probs = NDArray[np.float32]
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's exact test (1947): pictures that only one of two classifiers answers right are coin throws."""
+    n = only_first + only_second
+    if n == 0:
+        return 1.0
+    tail = sum(comb(n, k) for k in range(min(only_first, only_second) + 1))
+    return float(min(1.0, 2 * tail / 2**n))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two classifiers on the same pictures."""
+
+    n: int
+    before: float
+    """Accuracy of the probe."""
+    before_low: float
+    """Wilson 95 %."""
+    before_high: float
+    after: float
+    """Accuracy of the fine-tuned network."""
+    after_low: float
+    after_high: float
+    gained: int
+    """Pictures that only the fine-tuned network answers right."""
+    lost: int
+    """Pictures that only the probe answers right."""
+    p: float
+    """McNemar's exact test."""
+    loss_before: float
+    """Mean log loss of the probe, in nats a picture."""
+    loss_after: float
+    loss_gain_error: float
+    """Standard error of the mean difference of the two log losses."""
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+def compare(before: Probs, after: Probs, labels: Labels) -> Comparison:
+    """The comparison of probs (N, K) before and after, for labels (N,)."""
+    n = len(labels)
+    right = before.argmax(1) == labels, after.argmax(1) == labels
+    losses = [-np.log(np.maximum(probs[np.arange(n), labels].astype(np.float64), 1e-12)) for probs in (before, after)]
+    difference = losses[0] - losses[1]
+    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+    ends = [wilson(int(one.sum()), n) for one in right]
+    return Comparison(
+        n,
+        float(right[0].mean()) if n else 0.0,
+        *ends[0],
+        float(right[1].mean()) if n else 0.0,
+        *ends[1],
+        gained,
+        lost,
+        mcnemar(gained, lost),
+        float(losses[0].mean()) if n else 0.0,
+        float(losses[1].mean()) if n else 0.0,
+        float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0,
+    )
+
+
+def decided(validation: Comparison) -> tuple[bool, str]:
+    """(whether to take the fine-tuned network, why), from validation pictures alone.
+
+    It must answer no fewer of them right, and its log loss must be lower by more than one standard error: the log loss tells
+    two networks apart on far fewer pictures than their accuracies do.
+    """
+    gain = validation.loss_before - validation.loss_after
+    told = (
+        f"on {validation.n} validation pictures {validation.before:.1%} right became {validation.after:.1%}, and the log loss "
+        f"{validation.loss_before:.3f} became {validation.loss_after:.3f} (standard error of the difference "
+        f"{validation.loss_gain_error:.3f})"
+    )
+    better = validation.after >= validation.before and gain > validation.loss_gain_error
+    return better, told
+
+
+def sentence(test: Comparison, helped: bool) -> str:
+    """What the test pictures say: `fine-tuning did not help: 90.2 % to 90.5 %, p = 0.81`."""
+    verdict = "fine-tuning helped" if helped else "fine-tuning did not help"
+    return (
+        f"{verdict}: {100 * test.before:.1f} % ({100 * test.before_low:.1f} to {100 * test.before_high:.1f}) to "
+        f"{100 * test.after:.1f} % ({100 * test.after_low:.1f} to {100 * test.after_high:.1f}), {test.n} test pictures, "
+        f"{test.gained} gained, {test.lost} lost, McNemar's exact p = {test.p:.2g}"
+    )

@@ -1,0 +1,348 @@
+"""The training loop: epoch after epoch over stored activations, the best weights by validation loss, checkpoints between.
+
+All chance of an epoch comes from (seed, epoch), so a run that is resumed between two goes on bit by bit as it would have.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from topwork.errors import InputError, StorageError
+from topwork.finetune.optimise import groups_of, optimiser_of, rate_factor
+from topwork.finetune.tricks import Tricks
+from topwork.heads.calibrate import fit_temperature
+from topwork.heads.metrics import accuracy, log_loss
+
+Rows = NDArray[np.int64]
+
+
+class Data(Protocol):
+    """Where batches come from."""
+
+    views: int
+
+    def ensure(self, pictures: Rows, views: Rows) -> None:
+        """Make what is not there yet."""
+        ...
+
+    def batch(self, pictures: Rows, views: Rows) -> Tensor:
+        """Rows (n, width)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch did; epoch 0 is the start."""
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    loss: float
+    """On the validation pictures, nats."""
+    accuracy: float
+    """On the validation pictures."""
+    rate: float
+    """At the end of the epoch."""
+    seconds: float
+    """Of learning and validation."""
+    views_seconds: float
+    """Of making views that were not there yet."""
+
+
+@dataclass
+class State:
+    """All that a run is, between two epochs."""
+
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    average: dict[str, Tensor] | None
+    """Running average of the weights, where there is one."""
+    averaged: int
+    """Weights that are in the average."""
+    best: dict[str, Tensor]
+    best_epoch: int
+    history: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+    """Whether the keyboard ended it."""
+    fault: StorageError | None = None
+    """The disk's fault that ended it after its first epoch."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are done."""
+        return len(self.history) - 1
+
+    @property
+    def best_row(self) -> Epoch:
+        """The epoch whose weights are kept."""
+        return next(row for row in self.history if row.epoch == self.best_epoch)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a run learns from."""
+
+    data: Data
+    labels: Rows
+    """(N,) of all pictures."""
+    train: Rows
+    validation: Rows
+    classes: int
+    seed: int = 0
+    device: str = "cpu"
+    blocks: tuple[str, ...] = ()
+    """Name prefixes of the blocks that learn, in order of depth."""
+
+
+Told = Callable[[Epoch, int], None]
+"""Called after each epoch with it and the number of epochs at most."""
+
+
+def learn(
+    model: nn.Module,
+    ground: Ground,
+    tricks: Tricks,
+    state: State | None = None,
+    keep: Callable[[State], None] | None = None,
+    told: Told | None = None,
+) -> State:
+    """The state after the last epoch; the model then holds the best weights.
+
+    state: where to go on; keep: called after each epoch with the state, to write a checkpoint. An interrupt from the keyboard
+    ends the loop, not the program, and so does a full disk once there is something to keep: what comes back says so. Raises
+    InputError when the loss is no number any more.
+    """
+    device = torch.device(ground.device)
+    model.to(device)
+    named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    began = {name: one.detach().clone() for name, one in named} if tricks.l2_sp else {}
+    optimiser = optimiser_of(groups_of(named, ground.blocks, tricks), tricks)
+    steps = math.ceil(len(ground.train) / tricks.batch_size)
+    if state is None:
+        loss, right, seconds = validate(model, ground, tricks)
+        first = Epoch(0, None, None, loss, right, 0.0, seconds, 0.0)
+        weights = _copied(model)
+        state = State(weights, optimiser.state_dict(), None, 0, weights, 0, [first])
+        if told is not None:
+            told(first, tricks.epochs)
+    else:
+        _load(model, state.weights)
+        optimiser.load_state_dict(state.optimiser)
+    try:
+        while state.epochs < tricks.epochs and not _stale(state, tricks):
+            _epoch(model, named, began, optimiser, ground, tricks, state, steps)
+            if keep is not None:
+                keep(state)
+            if told is not None:
+                told(state.history[-1], tricks.epochs)
+    except KeyboardInterrupt:
+        state.interrupted = True
+    except StorageError as error:
+        if not state.epochs:
+            raise
+        state.fault = error
+    _load(model, state.best)
+    return state
+
+
+def _stale(state: State, tricks: Tricks) -> bool:
+    return tricks.patience > 0 and state.epochs - state.best_epoch >= tricks.patience
+
+
+def _epoch(
+    model: nn.Module,
+    named: list[tuple[str, nn.Parameter]],
+    began: dict[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    ground: Ground,
+    tricks: Tricks,
+    state: State,
+    steps: int,
+) -> None:
+    """One more epoch: model, optimiser and state go on together."""
+    epoch = state.epochs + 1
+    draw = np.random.default_rng([ground.seed, epoch])
+    order = ground.train[draw.permutation(len(ground.train))]
+    views = views_of(epoch, len(order), ground.data.views, draw)
+    start = time.perf_counter()
+    ground.data.ensure(order, views)
+    views_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    targets = _targets(ground, tricks)
+    weight = class_weights(ground.labels[ground.train], ground.classes, tricks.class_weights).to(ground.device)
+    total, right = 0.0, 0
+    learning(model, tricks)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(draw.integers(2**62)))  # dropout draws from torch's own generator
+        for step in range(steps):
+            rows = slice(step * tricks.batch_size, (step + 1) * tricks.batch_size)
+            inputs, target = _mixed(ground, order[rows], views[rows], targets, tricks, draw)
+            factor = rate_factor((epoch - 1) * steps + step, tricks.epochs * steps, tricks.epochs, tricks)
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            optimiser.zero_grad(set_to_none=True)
+            with torch.autocast("cuda", enabled=ground.device != "cpu"):
+                logits = model(inputs)
+            loss = cross_entropy(logits.float(), target, weight)
+            if not math.isfinite(value := loss.item()):
+                raise InputError(
+                    f"the loss is no number any more in epoch {epoch} at rate {tricks.rate:g}: the steps are too long. "
+                    f"Use --rate {tricks.rate / 10:.1g}."
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            for name, parameter in named if began else ():
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter.detach() - began[name], alpha=tricks.l2_sp)
+            if tricks.clip:
+                nn.utils.clip_grad_norm_([one for _, one in named], tricks.clip)
+            optimiser.step()
+            if tricks.averaging == "ema":
+                _average_in(state, named, min(0.98, (1 + state.averaged) / (10 + state.averaged)))
+            total += value * len(inputs)
+            right += int((logits.argmax(1) == target.argmax(1)).sum())
+    if tricks.averaging == "swa" and epoch > tricks.epochs - max(tricks.epochs // 3, 1):
+        _average_in(state, named, state.averaged / (state.averaged + 1))
+    state.weights, state.optimiser = _copied(model), optimiser.state_dict()
+    if state.average is not None:
+        with torch.no_grad():
+            for name, parameter in named:
+                parameter.copy_(state.average[name])
+    candidate = _copied(model) if state.average is not None else state.weights
+    loss_now, right_now, _ = validate(model, ground, tricks)
+    _load(model, state.weights)
+    rate = max(group["lr"] for group in optimiser.param_groups)
+    count = len(order)
+    state.history.append(
+        Epoch(epoch, total / count, right / count, loss_now, right_now, rate, time.perf_counter() - start, views_seconds)
+    )
+    if loss_now < state.best_row.loss:
+        state.best, state.best_epoch = candidate, epoch
+
+
+def views_of(epoch: int, count: int, views: int, draw: np.random.Generator) -> Rows:
+    """View (count,) of each picture of an epoch: a new one each epoch, the plain one last of them, then any."""
+    if epoch <= views:
+        return np.full(count, epoch % views, np.int64)
+    return draw.integers(0, views, count)
+
+
+def learning(model: nn.Module, tricks: Tricks) -> None:
+    """The model as it learns: frozen statistics stay in evaluation, and only the head drops features."""
+    model.eval()
+    if tricks.batch_norm == "updated":
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train()
+    model.head.train()  # type: ignore[union-attr]
+
+
+def validate(model: nn.Module, ground: Ground, tricks: Tricks) -> tuple[float, float, float]:
+    """(loss, accuracy, seconds) on the plain views of the validation pictures; the loss is that at the best temperature.
+
+    A network gets surer while it learns, and a temperature mends that at the end: it must not look like getting worse.
+    """
+    start = time.perf_counter()
+    logits = answers(model, ground, ground.validation, tricks.batch_size).numpy()
+    labels = ground.labels[ground.validation]
+    loss = log_loss(logits, labels, fit_temperature(logits, labels))
+    return loss, accuracy(logits, labels), time.perf_counter() - start
+
+
+def answers(model: nn.Module, ground: Ground, pictures: Rows, batch: int = 32) -> Tensor:
+    """Logits (n, K) of the plain views of pictures."""
+    plain = np.zeros(len(pictures), np.int64)
+    ground.data.ensure(pictures, plain)
+    model.eval()
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(pictures), batch):
+            part = slice(start, start + batch)
+            found.append(model(ground.data.batch(pictures[part], plain[part]).to(ground.device)).float().cpu())
+    return torch.cat(found)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean of - sum over classes of target x log p, each class weighed; logits and target (n, K)."""
+    return -(target * weight * logits.log_softmax(1)).sum(1).mean()
+
+
+def class_weights(labels: Rows, classes: int, how: str) -> Tensor:
+    """(K,) ones, or inverse to the classes' sizes with mean 1 over the pictures."""
+    if how == "none":
+        return torch.ones(classes)
+    sizes = np.bincount(labels, minlength=classes)
+    return torch.from_numpy(len(labels) / (max(int((sizes > 0).sum()), 1) * np.maximum(sizes, 1))).float()
+
+
+def _targets(ground: Ground, tricks: Tricks) -> Tensor:
+    """(N, K) probabilities wanted of each picture."""
+    hard = functional.one_hot(torch.from_numpy(ground.labels), ground.classes).float()
+    return hard * (1 - tricks.label_smoothing) + tricks.label_smoothing / ground.classes
+
+
+def _mixed(
+    ground: Ground, pictures: Rows, views: Rows, targets: Tensor, tricks: Tricks, draw: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """(rows, targets) of a batch on the device, blended or pasted where asked for."""
+    rows, target = ground.data.batch(pictures, views).to(ground.device), targets[torch.from_numpy(pictures)].to(ground.device)
+    if tricks.mixing == "none" or len(pictures) < 2:
+        return rows, target
+    share = float(draw.beta(0.4, 0.4))
+    other = torch.from_numpy(draw.permutation(len(pictures))).to(ground.device)
+    layout = getattr(ground.data, "layout", None)
+    if tricks.mixing == "cutmix" and layout is not None:
+        rows, share = _pasted(rows, rows[other], layout, share, draw)
+    else:
+        rows = share * rows.float() + (1 - share) * rows[other].float()
+    return rows, share * target + (1 - share) * target[other]
+
+
+def _pasted(
+    rows: Tensor, other: Tensor, layout: tuple[int, int, int, int], share: float, draw: np.random.Generator
+) -> tuple[Tensor, float]:
+    """Rows with a rectangle of their maps from other rows, and the share that is their own. layout: (start, H, W, channels)."""
+    begin, height, width, channels = layout
+    tall, wide = round(height * math.sqrt(1 - share)), round(width * math.sqrt(1 - share))
+    top, left = int(draw.integers(height - tall + 1)), int(draw.integers(width - wide + 1))
+    rows = rows.clone()
+    maps = rows[:, begin : begin + height * width * channels].view(len(rows), height, width, channels)
+    source = other[:, begin : begin + height * width * channels].reshape(len(rows), height, width, channels)
+    maps[:, top : top + tall, left : left + wide] = source[:, top : top + tall, left : left + wide]
+    return rows, 1 - tall * wide / (height * width)
+
+
+def _average_in(state: State, named: list[tuple[str, nn.Parameter]], kept: float) -> None:
+    """The average becomes `kept` of itself and the rest of the weights as they are."""
+    with torch.no_grad():
+        if state.average is None:
+            state.average = {name: one.detach().clone() for name, one in named}
+        else:
+            for name, one in named:
+                state.average[name].mul_(kept).add_(one.detach(), alpha=1 - kept)
+    state.averaged += 1
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    """All that learning changes: weights that learn, and statistics."""
+    learned = {name for name, one in model.named_parameters() if one.requires_grad}
+    statistics = {name for name, _ in model.named_buffers() if name.rpartition(".")[2] in ("running_mean", "running_var")}
+    return {name: one.detach().clone() for name, one in model.state_dict().items() if name in learned | statistics}
+
+
+def _load(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    model.load_state_dict(weights, strict=False)
+
+
+def rows_of(history: Sequence[Epoch]) -> list[dict[str, Any]]:
+    """As JSON types."""
+    return [asdict(row) for row in history]

@@ -1,0 +1,43 @@
+"""How a fine-tune is made: what learns, on what machine, with which tricks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from topwork.errors import InputError
+from topwork.finetune.tricks import Tricks
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How a fine-tune is made."""
+
+    unfreeze: str = "auto"
+    """What learns: head, the last K blocks (a number), all, or auto: a short measured trial on validation pictures."""
+    tricks: Tricks = field(default_factory=Tricks)
+    """How the learning is done."""
+    validation_share: float = 0.2
+    """Share of the training pictures that chooses: when to stop, and whether it helped."""
+    scratch: float = 4.0
+    """Gigabytes of disk for activations while it learns, at most."""
+    scratch_folder: Path | None = None
+    """Where; None: in the cache folder."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the learning runs."""
+    force: bool = False
+    """Take the learned network even where it is not better than the probe's."""
+    seed: int = 0
+    """Draws validation pictures, views, order and dropout."""
+
+    def __post_init__(self) -> None:
+        if self.unfreeze not in ("auto", "head", "all") and not re.fullmatch(r"[1-9][0-9]{0,3}", self.unfreeze):
+            raise InputError(f"unfreeze: expected auto, head, all or a number of blocks, got {self.unfreeze}.")
+        if not 0 < self.validation_share < 1:
+            raise InputError(f"validation_share: expected a share between 0 and 1, got {self.validation_share}.")
+        if not self.scratch > 0:
+            raise InputError(f"scratch: expected gigabytes above 0, got {self.scratch}.")
+        if self.seed < 0:
+            raise InputError(f"seed: expected 0 or more, got {self.seed}.")
