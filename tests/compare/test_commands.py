@@ -85,7 +85,7 @@ def test_compare_tells_every_network_and_saves_the_pick(cli: Cli, painted: Path,
         "logme",
         "h_score",
     }
-    assert [one["name"] for one in found["backbones"]][0] == found["pick"] == "lite0"
+    assert found["backbones"][0]["name"] == found["pick"] == "lite0"
     assert all(keys | {"leep", "memory_mb", "dropped"} <= set(one) for one in found["backbones"])
     assert found["skipped"][0]["command"] == "topwork zoo get timm:resnet18"
     assert {found["test"]["first"], found["test"]["second"]} == {"lite0", TINY} and 0 <= found["test"]["p"] <= 1

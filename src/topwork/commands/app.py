@@ -28,42 +28,54 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.config = sources(app)
-first: tuple[Callable[..., int], ...] = (
-    demo.demo,
-    classify.fit,
-    classify.predict,
-    classify.score,
-    look_after.audit,
-    look_after.embed,
-    look.look,
-    look.explain,
-    look.ideal,
-    finetune.finetune,
+COMMANDS: tuple[tuple[str, Callable[..., int]], ...] = (
+    ("demo", demo.demo),
+    ("fit", classify.fit),
+    ("predict", classify.predict),
+    ("score", classify.score),
+    ("audit", look_after.audit),
+    ("embed", look_after.embed),
+    ("finetune", finetune.finetune),
+    ("look", look.look),
+    ("explain", look.explain),
+    ("ideal", look.ideal),
+    ("distance", compare.distance),
+    ("compare", compare.compare),
+    ("curve", compare.curve),
+    ("map", compare.map_),
+    ("zoo list", zoo.zoo_list),
+    ("zoo show", zoo.zoo_show),
+    ("zoo get", zoo.zoo_get),
+    ("zoo classes", zoo.zoo_classes),
+    ("zoo bench", zoo.zoo_bench),
+    ("data list", data.data_list),
+    ("data get", data.data_get),
+    ("cache show", look_after.cache_show),
+    ("cache clear", look_after.cache_clear),
+    ("doctor", look_after.doctor),
+    ("quiz", quiz.quiz),
 )
-for place, command in enumerate(first):
-    app.command(command, sort_key=place)
-data_app = App(name="data", help="Well-known data sets as class folders: list, get.", sort_key=len(first))
-data_app.command(data.data_list, name="list", sort_key=0)
-data_app.command(data.data_get, name="get", sort_key=1)
-app.command(data_app)
-cache = App(name="cache", help="Stored embeddings and engine files: show, clear.", sort_key=len(first))
-cache.command(look_after.cache_show, name="show", sort_key=0)
-cache.command(look_after.cache_clear, name="clear", sort_key=1)
-app.command(cache)
-pretrained = App(name="zoo", help="The pretrained networks: list, show, get, classes, bench.", sort_key=len(first))
-of_zoo: tuple[Callable[..., int], ...] = (zoo.zoo_list, zoo.zoo_show, zoo.zoo_get, zoo.zoo_classes, zoo.zoo_bench)
-for place, command in enumerate(of_zoo):
-    pretrained.command(command, name=command.__name__.removeprefix("zoo_"), sort_key=place)
-app.command(pretrained)
-app.command(look_after.doctor, sort_key=len(first) + 1)
-app.command(quiz.quiz, sort_key=len(first) + 2)
-    compare.distance,
-    compare.compare,
-    compare.curve,
-app.command(compare.map_, name="map", sort_key=len(first))
-cache = App(name="cache", help="Stored embeddings and engine files: show, clear.", sort_key=len(first) + 1)
-app.command(look_after.doctor, sort_key=len(first) + 2)
-app.command(quiz.quiz, sort_key=len(first) + 3)
+"""In the order of `topwork --help`."""
+
+GROUPS = {
+    "zoo": "The pretrained networks: list, show, get, classes, bench.",
+    "data": "Well-known data sets as class folders: list, get.",
+    "cache": "Stored embeddings and engine files: show, clear.",
+}
+
+
+def register() -> None:
+    """Give the app its commands; those of two words stand in the group of the first."""
+    groups: dict[str, App] = {}
+    for place, (words, command) in enumerate(COMMANDS):
+        group, _, name = words.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = App(name=group, help=GROUPS[group], sort_key=place)
+            app.command(groups[group])
+        groups.get(group, app).command(command, name=name, sort_key=place)
+
+
+register()
 
 
 def run(words: Sequence[str]) -> int:
