@@ -95,10 +95,10 @@ def test_every_automatic_choice_is_explained(site: Path, bundle: Path) -> None:
 
 
 def test_figures_come_from_the_code(site: Path) -> None:
-    assert filled("{{ topwork.heads.search:HeadSettings.folds }} and {{topwork.audit:COMMON_SHARE%}}") == "5 and 0.5 %"
+    assert filled("{{ topwork.heads.search:HeadSettings.folds }} and {{topwork.copies:COMMON_SHARE%}}") == "5 and 0.5 %"
     assert [written(one) for one in (4000, 0.75, (1, 5, 15), 1e-6)] == ["4,000", "0.75", "1, 5 and 15", "1e-06"]
     with pytest.raises(AttributeError):
-        filled("{{ topwork.audit:NOTHING }}")
+        filled("{{ topwork.copies:NOTHING }}")
     assert len(PLACE.findall((ROOT / "docs" / "pages" / "decides.md").read_text())) > 20
     assert not [file for file in site.rglob("*.md") if "{{" in file.read_text()]
 

@@ -51,3 +51,10 @@ def test_a_fit_with_a_known_engine_needs_no_torch(bundle: Path, painted: Path, t
     words = ["fit", str(painted), "-o", str(tmp_path / "x.topwork"), "--quiet"]
     code = f"from topwork.commands.app import run\nassert run({words!r}) == 0"
     assert loaded(code, "torch", "torchvision", "timm", "sklearn") == []
+
+
+def test_no_public_name_is_also_a_module() -> None:
+    """A module of the same name would take the name's place as soon as it is imported."""
+    folder = Path(topwork.__file__).parent
+    modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert not modules & set(topwork.__all__)

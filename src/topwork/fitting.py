@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from topwork import __version__, runtime
 from topwork.answers import Score, score_answers
-from topwork.audit import Audit, Copies, audit_table, find_copies
+from topwork.copies import Copies, find_copies
+from topwork.findings import Audit, audit_table
 from topwork.classifier import Classifier, averaged, extract_for, second_looks
 from topwork.errors import InputError, UnknownName
 from topwork.features.choose import Chosen, Sample, open_engine
@@ -93,7 +94,7 @@ def fit(
 def audit(
     pictures: Pictures, *, settings: FitSettings | None = None, progress: Progress | None = None, **changes: Any
 ) -> Audit:
-    """What is wrong with labelled pictures: see `topwork.audit`. Raises InputError."""
+    """What is wrong with labelled pictures: see `topwork.findings`. Raises InputError."""
     settings = _checked(settings, changes)
     with labelled_records(pictures) as records:
         seen = _read(records, settings, progress, split=False)

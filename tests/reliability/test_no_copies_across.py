@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from topwork.audit import Copies, find_copies
+from topwork.copies import Copies, find_copies
 from topwork.features.choose import Chosen, open_engine
 from topwork.features.extract import Extraction, extract
 from topwork.pictures.likeness import Hashes, candidate_pairs, likeness, linked_groups, unpack

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.audit import find_copies
+from topwork.copies import find_copies
 from topwork.compare.choosing import Entry, accuracy_of, choose, dominated, probe_of
 from topwork.compare.joint import Joint, add
 from topwork.compare.probe import best_of, mcnemar, mean_gain, probes

@@ -1,6 +1,6 @@
 """Which pictures may be copies of each other: a perceptual hash of what the network sees, and candidate pairs by it.
 
-A hash only proposes; features confirm (see `topwork.audit`).
+A hash only proposes; features confirm (see `topwork.copies`).
 """
 
 from __future__ import annotations

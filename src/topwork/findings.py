@@ -8,41 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topwork.copies import Copies, members
 from topwork.features.extract import Extraction
-from topwork.features.table import FeatureTable
 from topwork.heads.suspects import suspect_labels
-from topwork.pictures.likeness import NEAR_BITS, Hashes, candidate_pairs, linked_groups, unpack
 
 Labels = NDArray[np.int64]
 
-SURE_BITS = 8
-"""Hashes this near need no confirmation by features; different photos differ in 14 bits or more."""
-
-NEAR_COSINE = 0.75
-"""Cosine of standardised features from which a pair that the hash proposes is a near-copy; different photos stay below 0.7."""
-
-COMMON_SHARE = 0.005
-"""Where a larger share of all pictures (and more than 5) is that near, as among tiles of open sea, features confirm nothing."""
-
-_PROJECTED = 256
 SMALL_CLASS = 10
 """Pictures below which a class is called very small."""
 UNEQUAL = 10.0
 """Ratio of the largest to the smallest class from which classes are called very unequal."""
 SMALL_SIDE = 32
 LONG_SHAPE = 4.0
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Which pictures are copies of each other."""
-
-    groups: Labels
-    """(N,) equal for pictures linked by exact or near copies."""
-    exact: list[list[int]]
-    """Rows with the same bytes."""
-    near: list[list[int]]
-    """Rows linked by likeness, one entry per group that holds more than copies of the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -68,67 +45,6 @@ class Audit:
     def to_config(self) -> dict[str, Any]:
         """As JSON types."""
         return asdict(self)
-
-
-def find_copies(found: Extraction, columns: NDArray[np.int64]) -> Copies:
-    """Exact copies by content, near-copies by a perceptual hash that the features `columns` confirm."""
-    n = len(found.sha256)
-    _, first, same = np.unique(found.sha256, return_index=True, return_inverse=True)
-    exact_pairs = np.stack([first[same], np.arange(n)], axis=1)
-    exact_pairs = exact_pairs[exact_pairs[:, 0] != exact_pairs[:, 1]]
-    hashes, mirrors = unpack([found.likeness[row] for row in first])
-    pairs = candidate_pairs(hashes, mirrors)
-    if len(pairs):
-        bits = np.minimum(
-            np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]),
-            np.bitwise_count(hashes[pairs[:, 0]] ^ mirrors[pairs[:, 1]]),
-        )
-        confirmed = _confirmed(pairs, _directions(found.table.subset(first), columns), hashes, mirrors)
-        pairs = first[pairs[(bits <= SURE_BITS) | confirmed]]
-    groups = linked_groups(n, np.concatenate([exact_pairs, pairs]))
-    exact = _members(first[same])
-    near = [rows for rows in _members(groups) if len({found.sha256[row] for row in rows}) > 1]
-    return Copies(groups, exact, near)
-
-
-def _confirmed(pairs: Labels, directions: NDArray[np.float32], hashes: Hashes, mirrors: Hashes) -> NDArray[np.bool_]:
-    """Which pairs (P, 2) are near by features, where being that near is rare among pictures with other hashes."""
-    n = len(directions)
-    drawn = np.random.default_rng(0).permutation(n)[:2000]
-    common = np.empty(n, np.bool_)
-    for start in range(0, n, 1024):
-        part = hashes[start : start + 1024, None]
-        near = directions[start : start + 1024] @ directions[drawn].T >= NEAR_COSINE
-        # A burst of ten photos is no proof that such pictures are common: what the hash calls near is not counted.
-        near &= np.minimum(np.bitwise_count(part ^ hashes[drawn]), np.bitwise_count(part ^ mirrors[drawn])) > NEAR_BITS
-        common[start : start + 1024] = near.sum(1) > max(5, COMMON_SHARE * len(drawn))
-    confirmed = np.zeros(len(pairs), np.bool_)
-    for start in range(0, len(pairs), 8192):
-        first, second = pairs[start : start + 8192].T
-        cosine = np.einsum("pd,pd->p", directions[first], directions[second])
-        confirmed[start : start + 8192] = (cosine >= NEAR_COSINE) & ~(common[first] & common[second])
-    return confirmed
-
-
-def _directions(table: FeatureTable, columns: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(N, 256) rows of length one whose products are about the cosines of the standardised features."""
-    total, square = np.zeros(len(columns)), np.zeros(len(columns))
-    for _, rows in table.blocks():
-        part = rows[:, columns]
-        total += part.sum(0, dtype=np.float64)
-        square += np.einsum("nd,nd->d", part, part, dtype=np.float64)
-    mean = (total / len(table)).astype(np.float32)
-    scale = (1 / (np.sqrt(np.maximum(square / len(table) - mean.astype(np.float64) ** 2, 0)) + 1e-3)).astype(np.float32)
-    cast = np.random.default_rng(0).standard_normal((len(columns), _PROJECTED), np.float32)
-    out = np.concatenate([((rows[:, columns] - mean) * scale) @ cast for _, rows in table.blocks()])
-    return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12), np.float32)
-
-
-def _members(names: Labels) -> list[list[int]]:
-    """Rows of each name that stands more than once."""
-    order = np.argsort(names, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(names[order])) + 1)
-    return sorted([[int(row) for row in part] for part in parts if len(part) > 1])
 
 
 def audit_table(
@@ -167,7 +83,7 @@ def audit_table(
         near_duplicates=[[paths[row] for row in group] for group in copies.near],
         label_conflicts=[
             {"paths": [paths[row] for row in group], "labels": [names[labels[row]] for row in group]}
-            for group in _linked(copies)
+            for group in members(copies.groups)
             if len({int(labels[row]) for row in group if labels[row] >= 0}) > 1
         ],
         leaks=_leaks(found, copies, paths),
@@ -183,15 +99,11 @@ def audit_table(
     )
 
 
-def _linked(copies: Copies) -> list[list[int]]:
-    return _members(copies.groups)
-
-
 def _leaks(found: Extraction, copies: Copies, paths: list[str]) -> list[dict[str, str]]:
     """A test picture and a training picture of the same group, one entry per test picture."""
     splits = [row.split for row in found.records]
     leaks = []
-    for group in _linked(copies):
+    for group in members(copies.groups):
         train = [row for row in group if splits[row] == "train"]
         for row in group:
             if splits[row] == "test" and train:
