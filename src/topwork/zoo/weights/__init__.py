@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
 from topwork.errors import WeightsError
@@ -25,7 +24,7 @@ from topwork.zoo.weights import from_hdf5, from_safetensors, from_torch
 from topwork.zoo.weights.formats import kind_of, legacy_refused
 from topwork.zoo.weights.stored import Bytes, Record, Refused, Stored, check_directory, short
 
-__all__ = ["Stored", "WeightFile", "open_weights", "read_weights"]
+__all__ = ["Stored", "WeightFile", "open_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,19 +70,6 @@ def open_weights(path: Path, sha256: str | None = None) -> Iterator[WeightFile]:
             yield _opened(path, handle, sha256)
         except Refused as error:
             raise WeightsError(f"{path}: {error}.") from error
-
-
-def read_weights(path: Path, sha256: str | None = None) -> dict[str, NDArray[Any]]:
-    """All tensors of a weight file by name, in its order. Raises WeightsError.
-
-    To fill a network use `matching.fitted`, which compares names and shapes before it reads.
-    """
-    with open_weights(path, sha256) as file:
-        tensors = {name: file.read(name) for name in file.tensors}
-        bad = [name for name, values in tensors.items() if values.dtype.kind == "f" and not np.isfinite(values).all()]
-        if bad:
-            raise Refused(f"{short(bad[0])} has values that are not finite")
-        return tensors
 
 
 def _opened(path: Path, handle: BinaryIO, sha256: str | None) -> WeightFile:

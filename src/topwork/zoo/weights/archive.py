@@ -7,6 +7,7 @@ record's size is what is there, and no two records share a byte.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from topwork.zoo.weights.stored import TENSORS_MOST, Bytes, Record, Refused, short
 
@@ -16,35 +17,59 @@ _LOCATOR = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
 _FULL = 0xFFFFFFFF
+_ENCRYPTED = 0x2041
+"""Flags of the archive's three ways to encrypt."""
 _ENTRIES_MOST = TENSORS_MOST + 100
 _LIST_LONGEST = 16 << 20
 
 
-def read_archive(data: Bytes) -> dict[str, Record]:
-    """The records of an archive by name. Raises Refused."""
+@dataclass(frozen=True)
+class Entry:
+    """What an archive's list tells of a record."""
+
+    header: int
+    """Place of the record's own header."""
+    length: int
+    packed: int
+    method: int
+    flags: int
+    crc: int
+
+
+def list_entries(data: Bytes) -> dict[str, Entry]:
+    """The list of an archive's records by name. Raises Refused."""
     count, size, begin = _list_place(data)
     if count > _ENTRIES_MOST or size > _LIST_LONGEST:
         raise Refused(f"it declares {count} records, more than the {_ENTRIES_MOST} that any network needs")
     text = data.take(begin, size, "its list of records")
     place = 0
-    found: list[tuple[int, str, int, int]] = []
+    found: dict[str, Entry] = {}
     for _ in range(count):
-        name, header, length, crc, place = _entry(text, place)
-        found.append((header, name, length, crc))
+        name, entry, place = _entry(text, place)
+        if name in found:
+            raise Refused(f"two of its records have the name {short(name)}")
+        found[name] = entry
     if place != size:
         raise Refused("its list of records is damaged")
-    if len({name for _, name, _, _ in found}) != count:
-        raise Refused("two of its records have one name")
+    return found
+
+
+def places(data: Bytes, entries: dict[str, Entry]) -> dict[str, Record]:
+    """Where the bytes of each record are. Raises Refused for what is packed, and for records that share bytes."""
     records = {}
-    end = 0
-    for header, name, length, crc in sorted(found):
-        if header < end:
+    end, begin = 0, _list_place(data)[2]
+    for name, entry in sorted(entries.items(), key=lambda one: one[1].header):
+        if entry.method or entry.packed != entry.length:
+            raise Refused(f"its record {short(name)} is compressed, which torch never does: it could unpack without end")
+        if entry.flags & _ENCRYPTED:
+            raise Refused(f"its record {short(name)} is encrypted")
+        if entry.header < end:
             raise Refused(f"its record {short(name)} overlaps another")
-        offset = _data_place(data, header, name)
-        end = offset + length
+        offset = _data_place(data, entry.header, name)
+        end = offset + entry.length
         if end > begin:
             raise Refused(f"its record {short(name)} is larger than the room for it")
-        records[name] = Record(offset, length, crc)
+        records[name] = Record(offset, entry.length, entry.crc)
     return records
 
 
@@ -66,8 +91,8 @@ def _list_place(data: Bytes) -> tuple[int, int, int]:
     return count, size, begin
 
 
-def _entry(text: bytes, place: int) -> tuple[str, int, int, int, int]:
-    """(name, place of its header, bytes, checksum, where the next entry begins) of the entry at `place`."""
+def _entry(text: bytes, place: int) -> tuple[str, Entry, int]:
+    """(name, what is told of it, where the next entry begins) of the entry at `place`."""
     if place + _ENTRY.size > len(text):
         raise Refused("its list of records is cut off")
     values = _ENTRY.unpack_from(text, place)
@@ -85,11 +110,7 @@ def _entry(text: bytes, place: int) -> tuple[str, int, int, int, int]:
         raise Refused("a record's name is no text") from error
     if _FULL in (length, packed, header):
         length, packed, header = _large(extra, length, packed, header)
-    if method or packed != length:
-        raise Refused(f"its record {short(name)} is compressed, which torch never does: it could unpack without end")
-    if flags & 0x2041:
-        raise Refused(f"its record {short(name)} is encrypted")
-    return name, header, length, crc, place
+    return name, Entry(header, length, packed, method, flags, crc), place
 
 
 def _large(extra: bytes, *values: int) -> list[int]:

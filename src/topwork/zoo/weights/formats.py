@@ -7,10 +7,8 @@ from pathlib import Path
 
 from topwork.zoo.weights.from_torch import KERAS_ARCHIVE, LEGACY
 from topwork.zoo.weights.hdf5 import SIGNATURE
-from topwork.zoo.weights.stored import Bytes, Refused, short
+from topwork.zoo.weights.stored import TENSORS_ALONE, Bytes, Refused
 
-_TENSORS_ALONE = "Save the network's tensors alone, in the program that made it: "
-_FROM_TORCH = _TENSORS_ALONE + "safetensors.torch.save_file(network.state_dict(), 'NAME.safetensors')"
 _AGAIN = "Where you trust it, write it anew: torch.save(torch.load(FILE, weights_only=True), NEW)"
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -18,7 +16,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (
         257,
         b"ustar",
-        "it is a tar archive; the first torch wrote those, with pickles inside, which can run code. " + _FROM_TORCH,
+        "it is a tar archive; the first torch wrote those, with pickles inside, which can run code. " + TENSORS_ALONE,
     ),
     (0, b"\x1f\x8b", "it is packed with gzip. Unpack it first"),
     (0, b"BZh", "it is packed with bzip2. Unpack it first"),
@@ -44,10 +42,10 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
 )
 _ENDINGS = {
     ".onnx": "it is an ONNX network: architecture and weights in one. Give the weights alone, of a network of the zoo",
-    ".pb": "it is a TensorFlow network with its architecture. " + _TENSORS_ALONE + "network.save_weights('NAME.weights.h5')",
-    ".pkl": f"it is a pickle, which can run code. {_FROM_TORCH}",
-    ".pickle": f"it is a pickle, which can run code. {_FROM_TORCH}",
-    ".joblib": f"it is a pickle, which can run code. {_FROM_TORCH}",
+    ".pb": "it is a TensorFlow network with its architecture. Save its tensors alone: network.save_weights('NAME.weights.h5')",
+    ".pkl": f"it is a pickle, which can run code. {TENSORS_ALONE}",
+    ".pickle": f"it is a pickle, which can run code. {TENSORS_ALONE}",
+    ".joblib": f"it is a pickle, which can run code. {TENSORS_ALONE}",
 }
 _PROMISES = {".safetensors": "safetensors", ".h5": "keras", ".hdf5": "keras"}
 """Endings that must be true: who checks a file by its name shall not be misled."""
@@ -64,7 +62,10 @@ def kind_of(data: Bytes, path: Path) -> str:
     head = data.take(0, min(data.size, 300), "the file")
     kind = _recognised(head, data.size)
     if kind is None:
-        raise Refused(_why_not(head, ending))
+        why = _why_not(head, ending)
+        if why is None and ending == ".safetensors":
+            return "safetensors"  # it tells better what is wrong with its header
+        raise Refused(why or f"it begins with {head[:8]!r}, which is no kind of weights that is read. {_EXPECTED}")
     if _PROMISES.get(ending, kind) != kind:
         raise Refused(f"its name ends in {ending} and its bytes are those of another kind ({kind}). Name it for what it is")
     return kind
@@ -87,7 +88,8 @@ def _recognised(head: bytes, size: int) -> str | None:
     return None
 
 
-def _why_not(head: bytes, ending: str) -> str:
+def _why_not(head: bytes, ending: str) -> str | None:
+    """What a file that is not read is, where that can be told."""
     for offset, magic, reason in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return reason
@@ -99,8 +101,8 @@ def _why_not(head: bytes, ending: str) -> str:
     if start.startswith(b"<?xml") or start.startswith(b"<net"):
         return "it is XML, perhaps a network of OpenVINO. Give the weights alone, of a network of the zoo"
     if _pickled(head):
-        return f"it is a pickle, which can run code. {_FROM_TORCH}"
-    return f"it begins with {short(repr(head[:8]))}, which is no kind of weights that is read. {_EXPECTED}"
+        return f"it is a pickle, which can run code. {TENSORS_ALONE}"
+    return None
 
 
 def _pickled(head: bytes) -> bool:

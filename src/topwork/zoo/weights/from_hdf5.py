@@ -33,6 +33,8 @@ def directory(data: Bytes) -> tuple[dict[str, Stored], Layers]:
         return found, ()
     tensors: dict[str, Stored] = {}
     listed = []
+    if len(set(layers)) != len(layers):
+        raise Refused("it lists a layer twice")
     for layer in layers:
         group = f"{root}/{layer}" if root else layer
         names = file.texts(group, "weight_names")

@@ -8,8 +8,8 @@ from typing import Any
 
 from topwork.zoo.weights.stored import AXES_MOST, ITEM_SIZES, LENGTH_MOST, TENSORS_MOST, Bytes, Refused, Stored, short
 
-_HEADER_LONGEST = 8 << 20
-"""The header of the largest network of timm has a tenth of it."""
+_HEADER_LONGEST = 4 << 20
+"""A tensor takes some hundred bytes of it: enough for forty thousand."""
 
 _TYPES = {
     "F64": "float64",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from topwork.zoo.weights.archive import read_archive
+from topwork.zoo.weights.archive import list_entries, places
 from topwork.zoo.weights.pickles import Described, Storage, describe
-from topwork.zoo.weights.stored import ITEM_SIZES, Bytes, Record, Refused, Stored, short
+from topwork.zoo.weights.stored import ITEM_SIZES, TENSORS_ALONE, Bytes, Record, Refused, Stored, short
 
 _PICKLE_LONGEST = 16 << 20
 _WRAPPINGS = ("state_dict", "model", "model_state_dict")
@@ -24,8 +25,9 @@ KERAS_ARCHIVE = (
 
 def directory(data: Bytes) -> dict[str, Stored]:
     """What a torch zip file declares, in its own order. Raises Refused."""
-    records = read_archive(data)
-    folder = _folder(records)
+    entries = list_entries(data)
+    folder = _folder(entries)  # first: other kinds of archive are told as what they are, and not for how they are packed
+    records = places(data, entries)
     main = records[f"{folder}data.pkl"]
     if main.size > _PICKLE_LONGEST:
         raise Refused(f"its pickle has {main.size} bytes, more than the {_PICKLE_LONGEST} that any network needs")
@@ -35,13 +37,13 @@ def directory(data: Bytes) -> dict[str, Stored]:
     data.check(main, "its pickle")
     said, _ = describe(data.take(main.offset, main.size, "its pickle"))
 
-    def place(storage: Storage) -> Record:
+    def record_of(storage: Storage) -> Record:
         record = records.get(f"{folder}data/{storage.key}")
         if record is None:
             raise Refused(f"the numbers {short(storage.key)} that its pickle names are not in it")
         return record
 
-    return {name: _stored(name, tensor, place(tensor.storage)) for name, tensor in _state(said).items()}
+    return {name: _stored(name, tensor, record_of(tensor.storage)) for name, tensor in _state(said).items()}
 
 
 def legacy_directory(data: Bytes) -> dict[str, Stored]:
@@ -65,24 +67,21 @@ def legacy_directory(data: Bytes) -> dict[str, Stored]:
     return {name: _stored(name, tensor, places[tensor.storage.key], checked=False) for name, tensor in state.items()}
 
 
-def _folder(records: dict[str, Record]) -> str:
+def _folder(entries: Collection[str]) -> str:
     """The one folder that torch puts everything in, with its slash."""
-    names = {name.partition("/")[2]: name for name in records}
+    names = {name.partition("/")[2]: name for name in entries}
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
-        raise Refused(
-            "it is a TorchScript program, which is code. Save the network's tensors alone: "
-            "torch.save(network.state_dict(), FILE), or as safetensors"
-        )
-    mains = [name for name in records if name.partition("/")[2] == "data.pkl"]
+        raise Refused(f"it is a TorchScript program, which is code. {TENSORS_ALONE}")
+    mains = [name for name in entries if name.partition("/")[2] == "data.pkl"]
     if len(mains) != 1:
-        raise Refused(_other_archive(records))
+        raise Refused(_other_archive(entries))
     return mains[0].removesuffix("data.pkl")
 
 
-def _other_archive(records: dict[str, Record]) -> str:
-    if any(name.endswith("model.weights.h5") for name in records):
+def _other_archive(entries: Collection[str]) -> str:
+    if any(name.endswith("model.weights.h5") for name in entries):
         return KERAS_ARCHIVE
-    if records and all(name.endswith(".npy") for name in records):
+    if entries and all(name.endswith(".npy") for name in entries):
         return "it is an archive of numpy arrays. Save them with safetensors.numpy.save_file(dict(numpy.load(FILE)), NEW)"
     return "it is a zip archive, but none that torch wrote for a state dict"
 
@@ -96,7 +95,7 @@ def _state(said: Any) -> dict[str, Described]:
         state = next((said[name] for name in _WRAPPINGS if isinstance(said.get(name), dict)), said)
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Described):
-            raise Refused(f"it holds a {type(value).__name__} named {short(str(name))}, expected names and tensors only")
+            raise Refused(f"it holds {short(str(name))} of the type {type(value).__name__}, expected names and tensors alone")
     return state
 
 

@@ -13,15 +13,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from topwork.zoo.weights.stored import AXES_MOST, ITEM_SIZES, LENGTH_MOST, Bytes, Refused, Stored, short
+from topwork.zoo.weights.stored import AXES_MOST, ITEM_SIZES, LENGTH_MOST, NAME_LONGEST, Bytes, Refused, Stored, short
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _NOWHERE = (1 << 64) - 1
 _BLOCK_LONGEST = 16 << 20
-_READ_MOST = 256 << 20
+_READ_MOST = 64 << 20
 """Bytes of structure, not of numbers, that any file may make us read."""
-_OBJECTS_MOST = 100_000
+_OBJECTS_MOST = 30_000
 _DEEPEST = 32
 
 _DATASPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS = 0x01, 0x02, 0x03, 0x06, 0x07, 0x08, 0x0B
@@ -82,13 +82,13 @@ class Hdf5:
 
     def texts(self, group: str, name: str) -> list[str] | None:
         """The attribute `name` of a group as a list of texts; None where there is none. Long ones come in numbered parts."""
-        found = {one: message for message in self._groups[group] if (one := _attribute_name(message.body)).startswith(name)}
+        found = {_attribute_name(message.body): message.body for message in self._groups.get(group, ())}
         if name in found:
-            return self._attribute(found[name].body)
+            return self._attribute(found[name])
         parts = 0
         values: list[str] = []
         while f"{name}{parts}" in found:
-            values += self._attribute(found[f"{name}{parts}"].body)
+            values += self._attribute(found[f"{name}{parts}"])
             parts += 1
         return values if parts else None
 
@@ -104,8 +104,12 @@ class Hdf5:
         waiting = [("", root, 0)]
         while waiting:
             path, place, depth = waiting.pop()
-            if place in seen or depth > _DEEPEST or len(seen) > _OBJECTS_MOST:
-                raise Refused(f"{short(path) or 'its root'} is linked in a circle or twice, or it has too many objects")
+            if place in seen:
+                raise Refused(f"{short(path)} is linked twice, or in a circle")
+            if depth > _DEEPEST:
+                raise Refused(f"its groups are nested deeper than {_DEEPEST}, more than in any network")
+            if len(seen) + len(waiting) > _OBJECTS_MOST:
+                raise Refused(f"it has more than {_OBJECTS_MOST} objects, more than any network needs")
             seen.add(place)
             messages = self._messages(place, path)
             table = [message.body for message in messages if message.kind == _SYMBOL_TABLE]
@@ -146,6 +150,11 @@ class Hdf5:
                     found.append(Message(kind, body, begin + at + 8))
                 at += 8 + length
                 met += 1
+        if any(message.kind in (_LINK_INFO, _ATTRIBUTE_INFO) for message in found):
+            raise Refused(
+                f"{short(path) or 'its root'} is in a newer HDF5 layout than Keras writes. "
+                "Load it where it was made, and save it again: network.save_weights('NAME.weights.h5')"
+            )
         return found
 
     def _members(self, table: bytes, path: str) -> Iterator[tuple[str, int]]:
@@ -165,7 +174,7 @@ class Hdf5:
             entries = self._take(leaf + 8, 40 * count, what)
             for at in range(0, len(entries), 40):
                 offset, header, cached = struct.unpack_from("<2QL", entries, at)
-                end = names.find(b"\0", offset) if offset < size else -1
+                end = names.find(b"\0", offset, offset + NAME_LONGEST)
                 name = names[offset:end].decode("utf-8", "replace") if end > offset else ""
                 if cached == 2:
                     raise Refused(f"{what} holds the symbolic link {short(name)}; links are not followed")
@@ -226,6 +235,8 @@ class Hdf5:
             place += size if version > 1 else (size + 7) // 8 * 8
         datatype, values = parts[1], body[place:]
         count = math.prod(_shape(parts[2], told))
+        if count == 0:  # Keras writes an empty list as an empty array of floats
+            return []
         if len(datatype) < 8:
             raise Refused(f"{told} is damaged")
         kind, size = datatype[0] & 15, int.from_bytes(datatype[4:8], "little")
@@ -271,12 +282,7 @@ def _refuse_kind(kind: int, flags: int, body: bytes, path: str) -> None:
     if kind == _LINK:
         types = {1: "a symbolic link", 64: "a link into another file"}
         link = types.get(body[2], "a link") if len(body) > 2 and body[1] & 8 else "a link"
-        raise Refused(f"the group {told} holds {link} of a kind that Keras never writes; links are not followed")
-    if kind in (_LINK_INFO, _ATTRIBUTE_INFO):
-        raise Refused(
-            f"{told} is in a newer HDF5 layout than Keras writes, which can hold links into other files. "
-            "Load it where it was made, and save it again: network.save_weights('NAME.weights.h5')"
-        )
+        raise Refused(f"the group {told} holds {link}, as Keras never writes it; links are not followed")
     if flags & 2 and kind in (_DATASPACE, _DATATYPE, _LAYOUT, _ATTRIBUTE):
         raise Refused(f"{told} shares a part of its header with another object, which Keras never writes")
 

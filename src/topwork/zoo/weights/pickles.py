@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from topwork.zoo.weights.stored import AXES_MOST, LENGTH_MOST, Refused, short
+from topwork.zoo.weights.stored import AXES_MOST, LENGTH_MOST, TENSORS_ALONE, Refused, short
 
 STORAGE_TYPES = {
     "DoubleStorage": "float64",
@@ -66,7 +66,7 @@ class Described:
 
 _MARK = object()
 _CONSTANTS: dict[bytes, Any] = {b"N": None, b"\x88": True, b"\x89": False, b")": ()}
-_LARGEST_TUPLE = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
+_SHORT_TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
 _FIXED = {
     b"\x80": struct.Struct("B"),  # PROTO
     b"J": struct.Struct("<i"),
@@ -82,6 +82,8 @@ _COUNTED = {b"X": struct.Struct("<I"), b"U": struct.Struct("B"), b"\x8a": struct
 _VALUES = {b"J", b"K", b"M", b"G", b"X", b"U", b"\x8a"}
 _CALLERS = {b"i": "INST", b"o": "OBJ", b"\x81": "NEWOBJ", b"\x92": "NEWOBJ_EX", b"\x93": "STACK_GLOBAL", b"\x82": "EXT1"}
 _NAME_LONGEST = 500
+_INSTRUCTIONS_MOST = 300_000
+"""Thirty for each tensor: enough for 2,000 tensors with what an optimizer keeps beside each."""
 
 
 def describe(data: bytes, start: int = 0) -> tuple[Any, int]:
@@ -96,43 +98,35 @@ def _follow(data: bytes, start: int) -> tuple[Any, int]:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for code, argument, end in _instructions(data, start):
-        if code in _VALUES:
-            stack.append(argument)
-        elif code in _CONSTANTS:
-            stack.append(_CONSTANTS[code])
-        elif code in _LARGEST_TUPLE:
-            stack.append(tuple([_pop(stack) for _ in range(_LARGEST_TUPLE[code])][::-1]))
-        elif code in (b"q", b"r"):  # BINPUT
+        if code in b"qr":  # BINPUT
             memo[argument] = stack[-1]
-        elif code in (b"h", b"j"):  # BINGET
+        elif code in b"hj":  # BINGET
             stack.append(memo[argument])
+        elif code in _VALUES:
+            stack.append(argument)
         elif code == b"(":
             stack.append(_MARK)
-        elif code == b"}":
-            stack.append({})
-        elif code == b"]":
-            stack.append([])
         elif code == b"t":
             stack.append(tuple(_to_mark(stack)))
-        elif code == b"a":
-            values = [_pop(stack)]
-            _as(list, stack[-1]).extend(values)
-        elif code == b"e":
-            values = _to_mark(stack)
-            _as(list, stack[-1]).extend(values)
-        elif code == b"s":
-            values = [_pop(stack), _pop(stack)][::-1]
-            _put(_as(dict, stack[-1]), values)
-        elif code == b"u":
-            values = _to_mark(stack)
-            _put(_as(dict, stack[-1]), values)
-        elif code == b"c":
-            stack.append(Name(argument))
+        elif code in _CONSTANTS:
+            stack.append(_CONSTANTS[code])
+        elif code in _SHORT_TUPLES:
+            stack.append(tuple([_pop(stack) for _ in range(_SHORT_TUPLES[code])][::-1]))
+        elif code in b"}]":
+            stack.append({} if code == b"}" else [])
+        elif code == b"Q":  # BINPERSID: numbers elsewhere in the file
+            stack.append(_storage(_pop(stack)))
         elif code == b"R":  # REDUCE: a call
             given = _pop(stack)
             stack.append(_made(_pop(stack), given))
-        elif code == b"Q":  # BINPERSID: numbers elsewhere in the file
-            stack.append(_storage(_pop(stack)))
+        elif code == b"c":  # GLOBAL
+            stack.append(Name(argument))
+        elif code in b"us":  # SETITEMS, SETITEM
+            values = _to_mark(stack) if code == b"u" else [_pop(stack), _pop(stack)][::-1]
+            _put(_as(dict, stack[-1]), values)
+        elif code in b"ea":  # APPENDS, APPEND
+            values = _to_mark(stack) if code == b"e" else [_pop(stack)]
+            _as(list, stack[-1]).extend(values)
         elif code == b"b":  # BUILD: the _metadata that torch hangs on a state dict; of no use here
             _as(dict, _pop(stack))
             _as(dict, stack[-1])
@@ -152,7 +146,9 @@ def _follow(data: bytes, start: int) -> tuple[Any, int]:
 def _instructions(data: bytes, start: int) -> Iterator[tuple[bytes, Any, int]]:
     """(code, argument, where the next one begins) of each instruction in turn."""
     place = start
-    while place < len(data):
+    for _ in range(_INSTRUCTIONS_MOST):
+        if place >= len(data):
+            return
         code = data[place : place + 1]
         place += 1
         argument: Any = None
@@ -172,10 +168,9 @@ def _instructions(data: bytes, start: int) -> Iterator[tuple[bytes, Any, int]]:
             name, place = _line(data, place)
             argument = f"{module}.{name}"
             if argument not in _KNOWN:
-                raise Refused(
-                    f"its pickle asks for {short(argument)}: a dictionary of tensors needs no such thing, and it could run code"
-                )
+                raise Refused(f"its pickle asks for {short(argument)}, which could run code. {TENSORS_ALONE}")
         yield code, argument, place
+    raise Refused(f"its pickle has more than {_INSTRUCTIONS_MOST} instructions, more than any network needs")
 
 
 def _line(data: bytes, place: int) -> tuple[str, int]:

@@ -29,6 +29,10 @@ ITEM_SIZES = {
 TENSORS_MOST = 50_000
 NAME_LONGEST = 1_000
 AXES_MOST = 16
+TENSORS_ALONE = (
+    "Save the network's tensors alone, in the program that made it: "
+    "safetensors.torch.save_file(network.state_dict(), 'NAME.safetensors')"
+)
 LENGTH_MOST = 1 << 48
 """No length, place or step is as large."""
 _PIECE = 1 << 20
@@ -77,7 +81,10 @@ class Bytes:
 
     def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
-        self.size = handle.seek(0, io.SEEK_END)
+        try:
+            self.size = handle.seek(0, io.SEEK_END)
+        except OSError as error:  # some files of the system have no end
+            raise Refused(f"it cannot be read: {error.strerror or error}") from error
 
     def take(self, offset: int, count: int, what: str) -> bytes:
         """`count` bytes from `offset`. Raises Refused where the file has fewer."""
@@ -88,7 +95,10 @@ class Bytes:
     def numbers(self, stored: Stored, what: str) -> NDArray[Any]:
         """The numbers of a tensor, in its shape. bfloat16 is widened to float32, which loses nothing."""
         kind = np.dtype({"bfloat16": "uint16", "bool": "uint8"}.get(stored.dtype, stored.dtype)).newbyteorder("<")
-        flat: NDArray[Any] = np.empty(stored.extent, dtype=kind)
+        try:
+            flat: NDArray[Any] = np.empty(stored.extent, dtype=kind)
+        except MemoryError as error:
+            raise Refused(f"{what} needs {stored.extent * kind.itemsize} bytes of memory, which there are not") from error
         if flat.size:
             self._inside(stored.offset, flat.nbytes, what)
             self._fill(flat.view(np.uint8).data, stored.offset, what)
@@ -139,7 +149,7 @@ def check_directory(tensors: dict[str, Stored], size: int) -> None:
     for name, stored in tensors.items():
         told = short(name)
         if not name or len(name) > NAME_LONGEST or not name.isprintable():
-            raise Refused(f"one of its tensors has no proper name: {told}")
+            raise Refused(f"one of its tensors has no proper name: '{told}'")
         if stored.dtype not in ITEM_SIZES:
             raise Refused(f"{told} is of the type {short(stored.dtype)}, which no network here has")
         if len(stored.shape) > AXES_MOST or not all(0 <= length < LENGTH_MOST for length in stored.shape):
