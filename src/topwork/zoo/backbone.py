@@ -13,12 +13,15 @@ from topwork.zoo.spec import BackboneSpec
 
 Result = TypeVar("Result")
 
+Run = Callable[[Any, Tensor], tuple[Tensor, Tensor | None]]
+"""Of a network and normalised images (n, 3, H, W): the last features (n, D), and the logits (n, K), or None."""
+
 
 class Backbone(nn.Module):
     """A pretrained network with its normalisation inside. images (N, 3, H, W) in [0, 1] -> features (N, D).
 
-    `pool` brings the output of a stage to (n, channels); `run` gives the last features of normalised images and the logits of
-    the classes the network was trained on, or None.
+    `pool` brings the output of a stage to (n, channels); `run` gives, of the network and normalised images, the last features
+    and the logits of the classes the network was trained on, or None. Neither holds the network: a deep copy is whole.
     """
 
     mean: Tensor
@@ -29,7 +32,7 @@ class Backbone(nn.Module):
         network: nn.Module,
         spec: BackboneSpec,
         pool: Callable[[Tensor], Tensor],
-        run: Callable[[Tensor], tuple[Tensor, Tensor | None]],
+        run: Run,
     ) -> None:
         super().__init__()
         self.network = network
@@ -50,7 +53,7 @@ class Backbone(nn.Module):
 
         hooks = [self.network.get_submodule(name).register_forward_hook(keep) for name, _ in self.spec.stages]
         try:
-            last, logits = self._run(self.normalised(images))
+            last, logits = self._run(self.network, self.normalised(images))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -67,7 +70,7 @@ class Backbone(nn.Module):
         """The original classifier's answers (N, K original classes). Raises ValueError where it has none."""
         if not self.spec.classes:
             raise ValueError(f"{self.spec.id} has no classifier of its own")
-        _, logits = self._run(self.normalised(images))
+        _, logits = self._run(self.network, self.normalised(images))
         if logits is None:
             raise ValueError(f"{self.spec.id} has no classifier of its own")
         return logits

@@ -59,8 +59,7 @@ def build(
         even_out(network, (example - torch.tensor(way.mean).view(3, 1, 1)) / torch.tensor(way.std).view(3, 1, 1))
     else:
         _fit_state(network, fetch(name) if weights == "pretrained" else Path(weights), weights_sha256)
-    run = _run(network)
-    stages, last, logits, count = _measured(network, run, example)
+    stages, last, logits, count = _measured(network, example)
     spec = BackboneSpec(
         id=backbone_id,
         architecture=found.name,
@@ -80,7 +79,7 @@ def build(
         classes=logits.shape[1],
         label_set="imagenet-1k",
     )
-    return Backbone(network, spec, _pool(found.channels_last), run)
+    return Backbone(network, spec, _pool(found.channels_last), _run)
 
 
 def networks() -> list[Network]:
@@ -246,22 +245,17 @@ def _randomise(network: KerasNetwork) -> None:
             parameter.data.normal_(generator=generator)
 
 
-def _run(network: KerasNetwork) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    def run(images: Tensor) -> tuple[Tensor, Tensor]:
-        """The last features (n, D) and the logits of normalised images."""
-        features = network.features(images)
-        return features.flatten(1), network.classify(features)
-
-    return run
+def _run(network: KerasNetwork, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The last features (n, D) and the logits of normalised images."""
+    features = network.features(images)
+    return features.flatten(1), network.classify(features)
 
 
 def _pool(channels_last: bool) -> Callable[[Tensor], Tensor]:
     return lambda output: output.mean((1, 2)) if channels_last else output.mean((2, 3))
 
 
-def _measured(
-    network: KerasNetwork, run: Callable[[Tensor], tuple[Tensor, Tensor]], example: Tensor
-) -> tuple[tuple[tuple[str, int], ...], Tensor, Tensor, int]:
+def _measured(network: KerasNetwork, example: Tensor) -> tuple[tuple[tuple[str, int], ...], Tensor, Tensor, int]:
     """The stages with their widths, the last features, the logits and the multiply-adds of one picture.
 
     A stage ends with the last layer that sees the picture at one size; a margin is none, nor a size of 1, nor 3 channels.
@@ -283,7 +277,7 @@ def _measured(
     ]
     try:
         with torch.no_grad():
-            (last, logits), count = multiply_adds(run, example)
+            (last, logits), count = multiply_adds(lambda images: _run(network, images), example)
     finally:
         for hook in hooks:
             hook.remove()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from topwork.errors import InputError, TopworkError, WeightsError
 from topwork.pictures.decode import Geometry
 from topwork.zoo import hub
-from topwork.zoo.backbone import Backbone, multiply_adds, state_sha256
+from topwork.zoo.backbone import Backbone, Run, multiply_adds, state_sha256
 from topwork.zoo.catalogue import Network
 from topwork.zoo.names import Told, unknown, weights_folder
 from topwork.zoo.spec import ANSWERS_MOST, BackboneSpec
@@ -218,7 +218,7 @@ def _pool(network: nn.Module) -> Callable[[Any], Tensor]:
     return pool
 
 
-def _run(network: Any, backbone_id: str, example: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+def _run(network: Any, backbone_id: str, example: Tensor) -> Run:
     """From normalised images to the last features and the logits, each part of the network run once where that is possible."""
     with torch.no_grad():
         try:
@@ -226,48 +226,42 @@ def _run(network: Any, backbone_id: str, example: Tensor) -> Callable[[Tensor], 
             features = network.forward_head(trunk, pre_logits=True).flatten(1)
             logits = network.forward_head(trunk) if getattr(network, "num_classes", 0) else None
         except (NotImplementedError, AttributeError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{backbone_id}: this network is not made to classify pictures. Choose: topwork zoo list"
-            ) from error
-        classify = None if logits is None else _classifier(network, features, logits)
+            raise InputError(f"{backbone_id}: this network does not classify pictures. Choose: topwork zoo list") from error
+        classify = None if logits is None else _classify(network, features, logits)
+    has_logits = logits is not None
 
-    def run(images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def run(network: Any, images: Tensor) -> tuple[Tensor, Tensor | None]:
         trunk = network.forward_features(images)
         features: Tensor = network.forward_head(trunk, pre_logits=True).flatten(1)
-        if logits is None:
+        if not has_logits:
             return features, None
-        return features, network.forward_head(trunk) if classify is None else classify(features)
+        return features, network.forward_head(trunk) if classify is None else classify(network, features)
 
     return run
 
 
-def _classifier(network: Any, features: Tensor, logits: Tensor) -> Callable[[Tensor], Tensor] | None:
+def _classify(network: Any, features: Tensor, logits: Tensor) -> Callable[[Any, Tensor], Tensor] | None:
     """What brings the last features to the logits, tried out; None where only the whole head does."""
-    found = network.get_classifier()
-    if not isinstance(found, nn.Module):
-        return None
-
-    def flat(features: Tensor) -> Tensor:
-        result: Tensor = found(features)
-        return result
-
-    def as_picture(features: Tensor) -> Tensor:
-        result: Tensor = found(features[:, :, None, None]).flatten(1)
-        return result
-
-    for way in (flat, as_picture):
+    for way in (_flat, _as_picture):
         with contextlib.suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
-            answers = way(features)
+            answers = way(network, features)
             if answers.shape == logits.shape and (answers.is_meta or torch.allclose(answers, logits, rtol=1e-4, atol=1e-4)):
                 return way
     return None
 
 
+def _flat(network: Any, features: Tensor) -> Tensor:
+    answers: Tensor = network.get_classifier()(features)
+    return answers
+
+
+def _as_picture(network: Any, features: Tensor) -> Tensor:
+    answers: Tensor = network.get_classifier()(features[:, :, None, None]).flatten(1)
+    return answers
+
+
 def _measured(
-    network: nn.Module,
-    pool: Callable[[Any], Tensor],
-    run: Callable[[Tensor], tuple[Tensor, Tensor | None]],
-    example: Tensor,
+    network: nn.Module, pool: Callable[[Any], Tensor], run: Run, example: Tensor
 ) -> tuple[tuple[tuple[str, int], ...], Tensor, Tensor | None, int]:
     """The stages with their widths, the last features, the logits and the multiply-adds of one picture."""
     names = _stage_names(network)
@@ -279,7 +273,7 @@ def _measured(
     hooks = [network.get_submodule(name).register_forward_hook(watch(name)) for name in names]
     try:
         with torch.no_grad():
-            (last, logits), count = multiply_adds(run, example)
+            (last, logits), count = multiply_adds(lambda images: run(network, images), example)
     finally:
         for hook in hooks:
             hook.remove()

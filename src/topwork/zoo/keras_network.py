@@ -24,18 +24,18 @@ class KerasLayer(nn.Module):
         self._held = (layer,)  # in a tuple, for torch would take the layer for a child and count its parameters twice
         self.kind = type(layer).__name__
         # A variable without a name of its own is called variable_17, by a counter of all that were made before.
-        self._variables = {
-            f"weight_{place}" if one.name.startswith("variable") else one.name: one for place, one in enumerate(layer.weights)
-        }
-        for name, variable in self._variables.items():
+        self._names = [
+            f"weight_{place}" if one.name.startswith("variable") else one.name for place, one in enumerate(layer.weights)
+        ]
+        for name, variable in zip(self._names, layer.weights, strict=True):
             self.register_parameter(name, variable.value)
         self.register_buffer("after", after, persistent=False)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the layer makes of its inputs; with `after`, times that."""
         (layer,) = self._held
-        for name, variable in self._variables.items():
-            # A move to another device, or another's parameters for one call, must reach the layer.
+        for name, variable in zip(self._names, layer.weights, strict=True):
+            # A copy, a move to another device, other parameters for one call: all must reach the layer.
             variable._value = getattr(self, name)
         if hasattr(layer, "finalize_state"):  # a Normalization layer computes constants from its variables
             layer.finalize_state()
@@ -92,7 +92,9 @@ class KerasNetwork(nn.Module):
 
     def _walk(self, graph: Any, inputs: Tensor) -> Tensor:
         def operation(found: Any) -> Any:
-            return getattr(self, found.name) if isinstance(found, nn.Module) else found  # sums in the graph are no layers
+            if isinstance(found, nn.Module):  # a layer, and not a sum in the graph
+                return self.get_submodule(str(found.name))
+            return found
 
         with on_device(inputs.device):
             output: Tensor = graph._run_through_graph([inputs], operation_fn=operation)
