@@ -180,9 +180,7 @@ def coloured(plane: Any) -> Pixels:
 def _enlarged(pixels: Pixels) -> Pixels:
     """At least 64 pixels a side, each a square still."""
     times = -(-64 // min(pixels.shape[:2]))
-    return np.asarray(
-        Image.fromarray(pixels).resize((pixels.shape[1] * times, pixels.shape[0] * times), Image.Resampling.NEAREST)
-    )
+    return np.repeat(np.repeat(pixels, times, 0), times, 1)
 
 
 def _checked(network: Grafted, image: Tensor, found: Attribution, target: int) -> dict[str, float]:
@@ -214,8 +212,8 @@ def _overlay(seen: Seen, found: Attribution, document: dict[str, Any]) -> Any:
     grey = seen.pixels.mean(2) / 255
     show(axes, 0.55 + 0.45 * np.repeat(grey[..., None], 3, 2))
     signed = float(found.values.min()) < 0
-    most = float(np.percentile(np.abs(found.values), 99.5)) or 1.0
-    scaled = _softened(found) / most
+    values = _softened(found)
+    scaled = values / (float(np.percentile(np.abs(values), 99.5)) or 1.0)
     strength = np.clip(np.abs(scaled), 0, 1)
     drawn = axes.imshow(
         scaled, cmap="RdBu_r" if signed else "inferno", vmin=-1 if signed else 0, vmax=1, alpha=0.15 + 0.7 * strength
