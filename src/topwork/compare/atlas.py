@@ -111,7 +111,7 @@ def map_png(found: PictureMap, title: str) -> bytes:
         axes.scatter(
             [one.x for one in rows], [one.y for one in rows], s=46, facecolors="none", edgecolors=colour, linewidths=1.3
         )
-    figure.suptitle(title, x=0.02, ha="left", fontsize=14, fontweight="bold", color=INK)
+    figure.suptitle(title, x=0.008, ha="left", fontsize=14, fontweight="bold", color=INK)
     axes.set_title(_below(found), loc="left", fontsize=9, color=SOFT)
     _legend(axes, found)
     stream = io.BytesIO()

@@ -10,6 +10,9 @@ from topwork.compare.transferability import Transferability
 from topwork.compare.words import percent
 from topwork.features.choose import Chosen
 
+SAME_SPEED = 1.1
+"""Ratio of two latencies up to which neither counts as slower: they are measured on a machine that does other things too."""
+
 DOUBT = 0.05
 """Chance of an equal network to look so much worse, below which it counts as worse."""
 
@@ -34,7 +37,8 @@ def dominated(alive: list[Entry]) -> list[Entry]:
         for other in alive:
             if other is one or other.dropped is not None:
                 continue
-            cheaper = other.speed.latency_ms <= one.speed.latency_ms and other.speed.size_mb <= one.speed.size_mb
+            slower = other.speed.latency_ms > SAME_SPEED * one.speed.latency_ms
+            cheaper = not slower and other.speed.size_mb <= one.speed.size_mb
             better = accuracy_of(other) > accuracy_of(one)
             if cheaper and better and (p := mcnemar(probe_of(one).right, probe_of(other).right)) < DOUBT:
                 one.dropped = (

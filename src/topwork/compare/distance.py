@@ -159,9 +159,7 @@ def strangeness(share: float) -> float:
 
 def taken_for(answers: Floats, labels: Labels, classes: list[str], spec: BackboneSpec) -> dict[str, list[dict[str, Any]]]:
     """Of each class the original classes that most of its pictures are taken for, with their shares, largest first."""
-    from topwork.compare.names import original_names
-
-    names = original_names(spec)
+    names = [name.split(",")[0].strip() for name in spec.class_names]
     top = answers.argmax(1)
     found = {}
     groups = (

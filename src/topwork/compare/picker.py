@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -159,6 +161,20 @@ def split_name(name: str) -> tuple[str, str]:
     return network, weights or "pretrained"
 
 
+@contextlib.contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """Inside, weights that are not on this machine are an error, not a download."""
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
 def _opened(backbones: Sequence[str], records: Records, settings: LookSettings) -> tuple[list[Entry], list[dict[str, str]]]:
     """The networks that are at hand, each with its speed; and those that are not, with the command that gets them."""
     entries, skipped = [], []
@@ -166,7 +182,8 @@ def _opened(backbones: Sequence[str], records: Records, settings: LookSettings) 
     for name in backbones:
         network, weights = split_name(name)
         try:
-            chosen = open_engine(network, weights, settings.engine, settings.device, sample)
+            with nothing_fetched():
+                chosen = open_engine(network, weights, settings.engine, settings.device, sample)
         except (WeightsError, MissingExtra) as error:
             command = f"topwork zoo get {network}" if weights == "pretrained" and isinstance(error, WeightsError) else ""
             skipped.append({"name": name, "reason": str(error), "command": command})
