@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from topwork import __version__, runtime
 from topwork.answers import Score, score_answers
-from topwork.copies import Copies, find_copies
-from topwork.findings import Audit, audit_table
 from topwork.classifier import Classifier, averaged, extract_for, second_looks
+from topwork.copies import Copies, find_copies
 from topwork.errors import InputError, UnknownName
 from topwork.features.choose import Chosen, Sample, open_engine
 from topwork.features.extract import Extraction, Progress
 from topwork.features.table import FeatureTable
+from topwork.findings import Audit, audit_table
 from topwork.heads.metrics import softmax, wilson
 from topwork.heads.search import HeadSettings, Search, search
 from topwork.heads.strangers import fit_strangers

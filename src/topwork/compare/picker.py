@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.copies import find_copies
 from topwork.compare.choosing import Entry, accuracy_of, choose, dominated, probe_of
 from topwork.compare.joint import Joint, add
 from topwork.compare.probe import best_of, mcnemar, mean_gain, probes
 from topwork.compare.reading import LookSettings, changed, need_labels, nested_order, opened, training
 from topwork.compare.speed import measure_speed
 from topwork.compare.transferability import transferability
+from topwork.copies import find_copies
 from topwork.errors import InputError, MissingExtra, WeightsError
 from topwork.features.choose import open_engine
 from topwork.features.extract import Progress

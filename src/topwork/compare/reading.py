@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.copies import Copies, find_copies
 from topwork.classifier import extract_for
+from topwork.copies import Copies, find_copies
 from topwork.errors import InputError, UnknownName
 from topwork.features.choose import Chosen, open_engine
 from topwork.features.extract import Extraction, Progress

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.copies import Copies, find_copies
 from topwork.classifier import Classifier, averaged, extract_for
+from topwork.copies import Copies, find_copies
 from topwork.errors import InputError
 from topwork.features.extract import Extraction, Progress
 from topwork.features.table import FeatureTable
