@@ -19,7 +19,7 @@ from typing import Any
 import machine
 import results
 from contest import say
-from parts import features, fit, head, memory, predict, quality, strangers
+from parts import features, fit, head, ideal, memory, predict, quality, strangers
 from settings import Settings
 
 PARTS: dict[str, Callable[[Settings], results.Part]] = {
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[Settings], results.Part]] = {
     "memory": memory.measure,
     "quality": quality.measure,
     "strangers": strangers.measure,
+    "ideal": ideal.measure,
 }
 
 WITH_PEERS = {"features", "fit", "predict", "head"}

@@ -21,8 +21,6 @@ from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone
 from topwork.zoo.spec import BackboneSpec
 
-IMAGENET_CLASSES = 1000
-
 LEAST_ROOT = 1e-8
 """Below this size of a feature the gradient of its square root, infinite at 0, is taken as 0."""
 
@@ -136,11 +134,11 @@ def grafted(source: Classifier | Backbone, every_vote: bool = False) -> Grafted:
     with, and InputError for a backbone without a classifier of its own.
     """
     if isinstance(source, Backbone):
-        if not source.spec.answers:
+        if not source.spec.classes:
             raise InputError(
                 f"{source.spec.id}: this backbone has no classes of its own. Fit a classifier on it and give its bundle."
             )
-        return Grafted(source, None, original_classes(source.spec.answers), 1.0)
+        return Grafted(source, None, original_classes(source.spec.class_names), 1.0)
     head = source.head
     module: nn.Module = VotingHead(head, every_vote) if isinstance(head, NeighbourHead) else LinearHead(head)
     return Grafted(backbone_of(source), module, source.classes, head.temperature, head.mirrored)
@@ -184,16 +182,11 @@ def transformed(features: Tensor, transform: str) -> Tensor:
 
 
 @cache
-def original_classes(count: int) -> tuple[str, ...]:
-    """Names of the `count` classes a backbone was trained on: ImageNet's, by its first word for each, or plain numbers."""
-    if count != IMAGENET_CLASSES:
-        return tuple(f"class {place}" for place in range(count))
-    from timm.data.imagenet_info import ImageNetInfo
-
-    info = ImageNetInfo()
-    words = [info.index_to_description(place, detailed=False).split(", ") for place in range(count)]
-    often = Counter(names[0] for names in words)
-    plain = [names[0] if often[names[0]] == 1 else names[-1] for names in words]
+def original_classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A short name for each class a backbone was trained on, from its words: zebra, Egyptian cat. No two are the same."""
+    words = [name.split(", ") for name in names]
+    often = Counter(some[0] for some in words)
+    plain = [some[0] if often[some[0]] == 1 else some[-1] for some in words]
     again = Counter(plain)
     # "crane" is a bird and a machine, and neither has a second name.
     return tuple(name if again[name] == 1 else f"{name} {place}" for place, name in enumerate(plain))

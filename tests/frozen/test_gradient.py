@@ -54,6 +54,13 @@ class Sliced(nn.Module):
         return features.sign() * features.abs().clamp_min(1e-8).sqrt()
 
 
+class Reversed(nn.Module):
+    """Blue, green, red."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, [2, 1, 0]]
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "strided convolution": lambda: pooled(nn.Conv2d(3, 8, 3, 2, 1), nn.Tanh()),
     "dilated convolution": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 2, dilation=2), nn.ReLU()),
@@ -68,6 +75,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "squeeze and excitation": lambda: pooled(nn.Conv2d(3, 8, 3, 2, 1), Squeezed()),
     "overlapping pool": lambda: pooled(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
     "pool": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.MaxPool2d(2, 2)),
+    "other order of channels": lambda: pooled(Reversed(), nn.Conv2d(3, 8, 3), nn.ReLU()),
     "attention": Attending,
     "slices and roots": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Sliced()),
 }

@@ -18,6 +18,9 @@ Output = Any
 """A node of OpenVINO's graph, or one of its outputs."""
 
 
+_COPIES = (torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.clone.default, torch.ops.aten.alias.default)
+
+
 class NoRule(TopworkError):
     """An operation of the network has no counterpart here."""
 
@@ -43,6 +46,8 @@ class Making:
 
     def array(self, node: Node) -> NDArray[Any]:
         """The values of a tensor the graph holds."""
+        if node.target in _COPIES:
+            return self.array(node.args[0])
         if node.op != "get_attr":
             raise NoRule(f"{node.target}: a weight that is computed")
         value: NDArray[Any] = getattr(self.graph, str(node.target)).detach().contiguous().numpy()

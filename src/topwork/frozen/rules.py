@@ -184,6 +184,29 @@ def _filled(made: Making, node: Node) -> Output:
     return made.constant(np.full(shape, value, np.float32))
 
 
+def _picked(made: Making, node: Node) -> Output:
+    axis, places = _index(made, node)
+    return made.ops.gather(made.of(node.args[0]), made.whole(places), made.constant(np.int64(axis)))
+
+
+def _put_back(made: Making, node: Node) -> Output:
+    """The gradient of an index that changes the order of channels: the order changed back."""
+    base, _, part = node.args[:3]
+    axis, places = _index(made, node)
+    whole = sorted(places) == list(range(made.shape(base)[axis]))
+    if not whole or base.target is not aten.full.default or base.args[1] != 0:
+        raise NoRule(f"{node.target}: more than another order of channels")
+    return made.ops.gather(made.of(part), made.whole(np.argsort(places)), made.constant(np.int64(axis)))
+
+
+def _index(made: Making, node: Node) -> tuple[int, list[int]]:
+    """(axis, places) of an index with fixed places along one axis."""
+    given = [axis for axis, one in enumerate(node.args[1]) if one is not None]
+    if len(given) != 1:
+        raise NoRule(f"{node.target}: along several axes")
+    return given[0], made.array(node.args[1][given[0]]).reshape(-1).tolist()
+
+
 def _counted(made: Making, node: Node) -> Output:
     return made.constant(np.arange(*node.args[:3]))
 
@@ -225,6 +248,9 @@ RULES: dict[Any, Callable[[Making, Node], Output]] = {
     aten.select.int: lambda made, node: made.ops.gather(
         made.of(node.args[0]), made.constant(np.int64(node.args[2])), made.constant(np.int64(node.args[1]))
     ),
+    aten.index.Tensor: _picked,
+    aten.index_put.default: _put_back,
+    aten._unsafe_index_put.default: _put_back,
     aten.cat.default: _joined,
     aten.expand.default: _expanded,
     aten.permute.default: _permuted,

@@ -38,8 +38,8 @@ class Recipe:
 
     parameters: str = "fourier"
     """pixels, fourier or maco."""
-    steps: int = 128
-    rate: float = 0.06
+    steps: int = 256
+    rate: float = 0.05
     """Learning rate of Adam (Kingma 2015)."""
     terms: Terms = field(default_factory=Terms)
     transforms: Transforms = field(default_factory=Transforms)

@@ -143,8 +143,8 @@ def watched(backbone: Backbone, names: Sequence[str]) -> Iterator[dict[str, Tens
 
 def run(backbone: Backbone, images: Tensor) -> Tensor:
     """The last features (N, D) of images: all layers run, whatever classes there are."""
-    found: Tensor = backbone._last((images - backbone.mean) / backbone.std)
-    return found
+    features, _ = backbone._run(backbone.normalised(images))
+    return features
 
 
 def as_maps(backbone: Backbone, output: Tensor) -> Tensor | None:
