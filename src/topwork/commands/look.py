@@ -22,12 +22,12 @@ from topwork.commands.common import (
 )
 from topwork.errors import InputError
 
-Words = Annotated[list[str], Parameter(negative="")]
+Words = Annotated[tuple[str, ...], Parameter(negative="")]
 Source = Annotated[str | None, Parameter(name=["--backbone", "-b"])]
 
 
 def look(
-    words: Words,
+    words: Words = (),
     /,
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
@@ -66,7 +66,7 @@ def look(
 
     stay_offline(offline)
     if list_layers:
-        source = backbone or words[0]
+        source = _source_first(words, backbone)[0]
         rows = showing.listed_layers(source, weights)
         lines = [f"{row['layer']}: {row['kind']}, {' x '.join(map(str, row['shape']))}" for row in rows]
         say({"network": source, "layers": rows}, lines, json_)
@@ -79,7 +79,7 @@ def look(
 
 
 def explain(
-    words: Words,
+    words: Words = (),
     /,
     *,
     out: Out,
@@ -141,7 +141,16 @@ def explain(
     return 0
 
 
-def _source_and_picture(words: list[str], backbone: str | None) -> tuple[str, str]:
+def _source_first(words: tuple[str, ...], backbone: str | None) -> tuple[str, tuple[str, ...]]:
+    """The bundle or backbone, and the words that are left."""
+    if backbone is not None:
+        return backbone, words
+    if not words:
+        raise InputError("expected a bundle made by topwork fit, or -b with a network: -b lite0.")
+    return words[0], words[1:]
+
+
+def _source_and_picture(words: tuple[str, ...], backbone: str | None) -> tuple[str, str]:
     wanted = "a bundle and a picture" if backbone is None else "one picture after -b"
     if len(words) != (2 if backbone is None else 1):
         raise InputError(f"expected {wanted}, found {len(words)} {'word' if len(words) == 1 else 'words'}: {' '.join(words)}.")
@@ -155,7 +164,7 @@ def _wanted(out: Path | None) -> Path:
 
 
 def ideal(
-    words: Words,
+    words: Words = (),
     /,
     *,
     out: Out,
@@ -223,7 +232,7 @@ def ideal(
     from topwork.look.portraits import PortraitSettings, portraits
 
     stay_offline(offline)
-    source, classes = (words[0], words[1:]) if backbone is None else (backbone, words)
+    source, classes = _source_first(words, backbone)
     names = tuple(name.strip() for name in judges.split(",") if name.strip())
     settings = PortraitSettings(recipe, steps, rate, variation, size, count, seed, loop, names, layer, photos, engine)
     with progress_bar("steps", quiet) as progress:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from topwork.errors import InputError
-from topwork.grafted import Grafted
+from topwork.grafted import Grafted, VotingHead
 from topwork.look.ideal import RECIPES, Ideal, Recipe, Told, check, ideal
 from topwork.look.judges import Verdict, judged, open_network
 from topwork.look.naming import class_named
@@ -103,6 +103,8 @@ def portraits(
             progress=part,
         )
         parts.append(made)
+    if isinstance(network.head, VotingHead):  # climbed with all votes, but judged as the classifier answers
+        network = open_network(source, weights)
     rows = _rows(network, parts, judges, settings.layer is not None)
     _write(out, single, source, parts, rows, settings)
     names = [row["class"] for row in rows]
