@@ -109,7 +109,7 @@ def test_a_budget_nothing_meets_is_told_with_the_nearest(cli: Cli, painted: Path
         (["compare", "PAINTED", "--backbones", "timm:resnet18"], "topwork zoo get timm:resnet18"),
         (["compare", "PAINTED", "--backbones", ","], "expected at least one network"),
         (["compare", "PAINTED", "--backbones", "lite0,lite0"], "named twice: lite0"),
-        (["compare", "PAINTED", "--backbones", "lite9"], "Did you mean lite0"),
+        (["compare", "PAINTED", "--backbones", "lite9"], "Did you mean lite"),
         (["compare", "PAINTED", "--backbones", "lite0", "--budget-mb", "-1"], "expected more than 0"),
         (["compare", "PLAIN", "--backbones", "lite0"], "found no class"),
         (["curve", "PLAIN"], "found no class"),

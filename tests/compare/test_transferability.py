@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 from topwork.compare.transferability import h_score, leep, log_me, transferability
+from topwork.heads.parallel import one_thread_algebra
 
 Array = NDArray[np.float64]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small matrices: threads would only wait for each other."""
+    with one_thread_algebra():
+        yield
 
 
 def drawn(count: int, width: int, classes: int, apart: float, seed: int = 0) -> tuple[Array, NDArray[np.int64]]:
