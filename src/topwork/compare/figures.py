@@ -203,6 +203,9 @@ def pareto_figure(found: Comparison, name: str) -> Any:
     figure, axes = _new(8.4, 4.8)
     axes.grid(axis="x", color=FAINT, linewidth=0.7)
     rows = sorted(found.backbones, key=lambda one: one.latency_ms)
+    widest = max([one.latency_ms for one in rows] + [found.budget["ms"] or 0]) * 1.15
+    low = min(one.accuracy_low for one in rows)
+    told_at: list[tuple[float, float]] = []
     best, front = -1.0, []
     for one in rows:
         if one.accuracy > best and one.dropped is None:
@@ -217,15 +220,16 @@ def pareto_figure(found: Comparison, name: str) -> Any:
         axes.scatter(one.latency_ms, one.accuracy, s=area, color=colour, zorder=3, alpha=0.9, linewidths=0)
         told = f"{one.name} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
         reach = (area / np.pi) ** 0.5
+        close = [abs(one.latency_ms - x) < 0.2 * widest and abs(one.accuracy - y) < 0.05 * (1 - low) for x, y in told_at]
+        told_at.append((one.latency_ms, one.accuracy))
         left = one.latency_ms > 0.6 * rows[-1].latency_ms and len(rows) > 1
-        axes.annotate(told, (one.latency_ms, one.accuracy), xytext=(-reach - 4 if left else reach + 4, 7),
+        axes.annotate(told, (one.latency_ms, one.accuracy), xytext=(-reach - 4 if left else reach + 4, -13 if any(close) else 7),
                       textcoords="offset points", ha="right" if left else "left", fontsize=8.5, color=colour)  # fmt: skip
     if found.budget["ms"] is not None:
         axes.axvline(found.budget["ms"], color=RUST, linewidth=0.9, linestyle=(0, (3, 3)))
         axes.text(found.budget["ms"], 0.02, f" budget {found.budget['ms']:g} ms", transform=axes.get_xaxis_transform(),
                   fontsize=8.5, color=RUST)  # fmt: skip
-    axes.set_xlim(0, max([one.latency_ms for one in rows] + [found.budget["ms"] or 0]) * 1.15)
-    low = min(one.accuracy_low for one in rows)
+    axes.set_xlim(0, widest)
     axes.set_ylim(max(0.0, low - 0.15 * (1 - low)), 1.0 + 0.05 * (1 - low))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel("milliseconds for one picture, on this machine", fontsize=9, color=INK)

@@ -32,7 +32,7 @@ VIEWS = ("last", "last+stages")
 """What a head may see when networks are compared; `fit` tries more."""
 
 RIDGES = (0.3, 1.0)
-FIRST_PICTURES = 300
+FIRST_PICTURES = 120
 """Pictures of the first round at least; each further round has four times as many."""
 
 SCORED = 600
@@ -230,7 +230,7 @@ def _rounds(
 def _sizes(count: int, networks: int, classes: int) -> list[int]:
     """Pictures of each round, the last one all."""
     sizes = [count]
-    while networks > 1 and sizes[0] // 4 >= max(FIRST_PICTURES, 5 * classes):
+    while networks > 1 and sizes[0] // 4 >= max(FIRST_PICTURES, 3 * classes):
         sizes.insert(0, sizes[0] // 4)
     return sizes
 
