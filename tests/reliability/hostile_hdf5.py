@@ -1,4 +1,4 @@
-"""HDF5 files that mean harm, or are broken: links, numbers elsewhere, filters, lies about sizes, circles. Needs h5py to write."""
+"""HDF5 files that mean harm, or are broken: links, numbers elsewhere, filters, lies about sizes, circles. h5py writes them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def load_backbone(name: str = DEFAULT_BACKBONE, weights: str = "pretrained") -> 
     if _packaged(found, weights):
         package = found.short.package  # type: ignore[union-attr]
         return builder.build(found.network, name, package.file(name), package.sha256, found.size)  # type: ignore[union-attr]
-    file = weights if weights in ("pretrained", "random") else Path(weights)
+    file = weights if weights in ("pretrained", "random") else _readable(weights)
     return builder.build(found.network, name, file, None, found.size)
 
 
@@ -48,13 +48,21 @@ def identity(name: str, weights: str = "pretrained") -> dict[str, str]:
     found = resolve(name)
     facts = {"name": name, "architecture": found.full, "weights": weights, **library_versions(found.source)}
     if weights not in ("pretrained", "random"):
-        file = Path(weights)
-        if not file.is_file():
-            raise WeightsError(f"{weights}: no such weight file. Expected pretrained, random, or a file.")
-        facts["weights"] = sha256_file(file)
+        facts["weights"] = sha256_file(_readable(weights))
     elif _packaged(found, weights):
         facts["weights"] = found.short.package.sha256  # type: ignore[union-attr]
     return facts
+
+
+def _readable(weights: str) -> Path:
+    """The weight file `weights`: what is refused is refused before a network is made, or a byte of it hashed."""
+    from topwork.zoo.weights import open_weights
+
+    file = Path(weights)
+    if not file.exists():
+        raise WeightsError(f"{weights}: no such weight file. Expected pretrained, random, or a file.")
+    with open_weights(file):
+        return file
 
 
 def _packaged(found: Name, weights: str) -> bool:

@@ -82,6 +82,8 @@ _COUNTED = {b"X": struct.Struct("<I"), b"U": struct.Struct("B"), b"\x8a": struct
 _VALUES = {b"J", b"K", b"M", b"G", b"X", b"U", b"\x8a"}
 _CALLERS = {b"i": "INST", b"o": "OBJ", b"\x81": "NEWOBJ", b"\x92": "NEWOBJ_EX", b"\x93": "STACK_GLOBAL", b"\x82": "EXT1"}
 _NAME_LONGEST = 500
+_STACK_MOST = 10_000
+"""A dictionary is written in pieces of a thousand names and values."""
 _INSTRUCTIONS_MOST = 300_000
 """Thirty for each tensor: enough for 2,000 tensors with what an optimizer keeps beside each."""
 
@@ -98,6 +100,8 @@ def _follow(data: bytes, start: int) -> tuple[Any, int]:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for code, argument, end in _instructions(data, start):
+        if len(stack) > _STACK_MOST:
+            raise Refused("its pickle is nested deeper than any dictionary of tensors")
         if code in b"qr":  # BINPUT
             memo[argument] = stack[-1]
         elif code in b"hj":  # BINGET

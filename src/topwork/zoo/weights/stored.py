@@ -26,6 +26,8 @@ ITEM_SIZES = {
 }
 """Bytes of one number of each type that is read."""
 
+BYTES_MOST = 64 << 30
+"""The largest networks of timm have 18 GB."""
 TENSORS_MOST = 50_000
 NAME_LONGEST = 1_000
 AXES_MOST = 16
@@ -145,6 +147,8 @@ def check_directory(tensors: dict[str, Stored], size: int) -> None:
         raise Refused("it holds no tensors")
     if len(tensors) > TENSORS_MOST:
         raise Refused(f"it declares {len(tensors)} tensors, more than the {TENSORS_MOST} that any network has")
+    if size > BYTES_MOST:
+        raise Refused(f"it has {size} bytes, more than any network here")
     declared = 0
     for name, stored in tensors.items():
         told = short(name)
