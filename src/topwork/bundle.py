@@ -53,6 +53,8 @@ class Bundle:
     All that decide an answer are checked. With another engine than torch backbone.safetensors does not: reading it would
     double the time that a load takes, so only its size is checked here, and all of it when `write_bundle` copies it.
     """
+    written: bytes
+    """config.json as it was read: it holds the hashes of all other files."""
 
 
 def check_place(path: Path) -> None:
@@ -158,6 +160,14 @@ def read_bundle(path: Path) -> Bundle:
     raise BundleError(f"{path}: is being replaced again and again. Wait until its writer is done.")
 
 
+def unchanged(bundle: Bundle) -> bool:
+    """Whether nobody has replaced the bundle since it was read: what was opened after that is what was checked."""
+    try:
+        return (bundle.folder / CONFIG).read_bytes() == bundle.written
+    except OSError:
+        return False
+
+
 def _state(path: Path) -> tuple[int, ...] | None:
     """Changes whenever the bundle is replaced; None where nothing is."""
     try:
@@ -173,12 +183,29 @@ def _read(path: Path) -> Bundle:
 
     if not os.path.lexists(path):
         raise BundleError(f"{path}: no such bundle. Make one: topwork fit photos/ -o {path}")
+    if not path.is_dir():
+        raise BundleError(f"{path}: expected a bundle made by topwork fit, which is a folder; found a file. Give the folder.")
     try:
-        whole = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        config = (path / CONFIG).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{path}: expected a bundle made by topwork fit, found a folder without {CONFIG}. "
+            "Give the folder that fit wrote, or make one: topwork fit photos/ -o mine.topwork"
+        ) from error
+    except OSError as error:
+        raise BundleError(
+            f"{path}: expected a bundle made by topwork fit; its {CONFIG} cannot be read: {error.strerror or error}. "
+            "Give yourself the right to read it, or take a fresh copy."
+        ) from error
+    try:
+        whole = json.loads(config.decode("utf-8"))
         if not isinstance(whole, dict) or whole.get("kind") != "topwork bundle":
             raise ValueError("it does not say that it is a bundle")
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: expected a bundle made by topwork fit; its {CONFIG} cannot be read: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{path}: expected a bundle made by topwork fit; its {CONFIG} is none of a bundle: {error}. "
+            "Take a fresh copy, or fit again."
+        ) from error
     written = whole.get("format")
     if isinstance(written, int) and written > FORMAT:
         raise BundleError(
@@ -219,7 +246,7 @@ def _read(path: Path) -> Bundle:
         tensors = load(data)
     except (SafetensorError, ValueError) as error:
         raise BundleError(f"{path}: head.safetensors cannot be read: {error}.") from error
-    return Bundle(path, body, tensors, parts)
+    return Bundle(path, body, tensors, parts, config)
 
 
 def _checksum(body: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from topwork import __version__
 from topwork.answers import NONE_OF_THESE, Prediction, Predictions, Score, score_answers
-from topwork.bundle import read_bundle, write_bundle
-from topwork.errors import BundleError, InputError, StorageError
+from topwork.bundle import Bundle, read_bundle, unchanged, write_bundle
+from topwork.errors import BundleError, InputError, StorageError, TopworkError
 from topwork.features.choose import open_engine, open_files
 from topwork.features.engines import Engine
 from topwork.features.extract import Extraction, Progress, extract, store_key
@@ -28,6 +28,9 @@ from topwork.heads.strangers import Strangers
 from topwork.pictures.records import Records
 from topwork.pictures.sources import IN_MEMORY, Pictures, labelled_records, plain_records
 from topwork.zoo.spec import BackboneSpec
+
+LOADS = 5
+"""Tries to load a bundle that is replaced while it is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +200,25 @@ class Classifier:
 
     @classmethod
     def load(cls, path: str | Path) -> Classifier:
-        """The classifier of a bundle. Imports no torch unless the bundle's engine is torch. Raises BundleError."""
-        bundle = read_bundle(Path(path))
-        config = bundle.config
+        """The classifier of a bundle. Imports no torch unless the bundle's engine is torch. Raises BundleError.
+
+        While a writer replaces the bundle, what comes back is wholly the old or wholly the new one.
+        """
+        for _ in range(LOADS):
+            bundle = read_bundle(Path(path))
+            try:
+                found = cls._opened(bundle)
+            except TopworkError:
+                if unchanged(bundle):
+                    raise
+                continue
+            if unchanged(bundle):  # the engine opens its files again, after their hashes were checked
+                return found
+        raise BundleError(f"{path}: is being replaced again and again. Wait until its writer is done.")
+
+    @classmethod
+    def _opened(cls, bundle: Bundle) -> Classifier:
+        path, config = bundle.folder, bundle.config
         try:
             spec = BackboneSpec.from_config(config["backbone"])
             head = read_head(config["head"], bundle.tensors)

@@ -273,3 +273,12 @@ def test_pictures_that_are_published_twice(mine: Path, tmp_path: Path, cli: Cli)
     (mine / "i.tgz").write_bytes(zipped(entries))
     done = cli("data", "get", "pets", "-o", tmp_path / "y", "--from", mine / "i.tgz", "--from", mine / "a.tgz")
     assert done.code == 1 and "'other/images/pug_1.jpg': it comes twice" in done.err
+
+
+def test_what_was_kept_is_shown_and_cleared(mirrored: Site, tmp_path: Path, cli: Cli) -> None:
+    assert cli("data", "get", "cats-vs-dogs", "-o", tmp_path / "x", "--keep").code == 0
+    size = len(mirrored.files[CATS])
+    assert json.loads(cli("cache", "show", "--json").out)["download_bytes"] == size
+    assert "archives of data sets: 0.1 MB" in cli("cache", "show").out
+    assert json.loads(cli("cache", "clear", "--json").out)["freed_bytes"] == size
+    assert not cache().exists() and sum(pictures_of(tmp_path / "x").values()) == 20

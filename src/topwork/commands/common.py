@@ -56,8 +56,8 @@ def progress_bar(what: str, quiet: bool = False, unit: str = "") -> Iterator[Cal
         if not shown and passed < QUIET_FOR:
             return
         if not shown:
+            shown.append(bar.add_task(what, total=total, rate=""))
             bar.start()
-            shown.append(bar.add_task(what, rate=""))
         speed = (done - before[0]) / passed
         rate = f"{in_words(round(speed))}/s" if unit == "bytes" else f"{speed:.0f}/s"
         bar.update(shown[0], completed=done, total=total, rate=rate)

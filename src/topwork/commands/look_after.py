@@ -225,13 +225,17 @@ def cache_show(*, json_: Json = False) -> int:
     ]
     if engines:
         kept.append(f"  engine files: {_megabytes(engines)}")
+    fetched = sum(file.stat().st_size for file in (folder / "downloads").rglob("*") if file.is_file())
+    if fetched:
+        kept.append(f"  archives of data sets: {_megabytes(fetched)}")
     document = {"folder": str(folder), "path": str(store_path()), "stored": rows, "engine_bytes": engines}
+    document["download_bytes"] = fetched
     say(document, [str(folder), *(kept or ["  nothing stored"])], json_)
     return 0
 
 
 def cache_clear(*, json_: Json = False) -> int:
-    """Remove stored embeddings and engine files; they can be made again.
+    """Remove stored embeddings, engine files and fetched archives; they can be made or fetched again.
 
     Parameters
     ----------
@@ -244,16 +248,18 @@ def cache_clear(*, json_: Json = False) -> int:
     from topwork.runtime import storage_error
 
     folder = store_path().parent
-    ours = [*folder.glob(f"{store_path().name}*"), *(folder / "engines").glob("*/*")]
+    made = [folder / "engines", folder / "downloads"]
+    ours = [*folder.glob(f"{store_path().name}*"), *(file for place in made for file in place.rglob("*"))]
     freed = sum(file.stat().st_size for file in ours if file.is_file())
     try:
         for file in folder.glob(f"{store_path().name}*"):
             file.unlink(missing_ok=True)
-        if (folder / "engines").is_dir():
-            shutil.rmtree(folder / "engines")
+        for place in made:
+            if place.is_dir():
+                shutil.rmtree(place)
     except OSError as error:
         raise storage_error(folder, error) from error
-    text = f"{folder}: embeddings and engine files removed, {_megabytes(freed)} freed" if ours else f"{folder}: nothing stored"
+    text = f"{folder}: embeddings, engine files and archives removed, {_megabytes(freed)} freed" if ours else f"{folder}: nothing stored"
     say({"folder": str(folder), "freed_bytes": freed}, [text], json_)
     return 0
 
