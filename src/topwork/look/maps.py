@@ -143,7 +143,7 @@ def watched(backbone: Backbone, names: Sequence[str]) -> Iterator[dict[str, Tens
 
 def run(backbone: Backbone, images: Tensor) -> Tensor:
     """The last features (N, D) of images: all layers run, whatever classes there are."""
-    features, _ = backbone._run(backbone.normalised(images))
+    features, _ = backbone._run(backbone.network, backbone.normalised(images))
     return features
 
 

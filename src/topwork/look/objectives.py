@@ -67,7 +67,7 @@ class Channels(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Mean of each channel (N, C)."""
         backbone = self.network.backbone
-        backbone._run(backbone.normalised(images))
+        backbone._run(backbone.network, backbone.normalised(images))
         output: Tensor = self.kept
         if output.ndim == 4:
             channels_last = getattr(backbone.network, "output_fmt", "NCHW") == "NHWC"
