@@ -54,6 +54,15 @@ COMMANDS: tuple[tuple[str, Callable[..., int]], ...] = (
     ("cache clear", look_after.cache_clear),
     ("doctor", look_after.doctor),
     ("quiz", quiz.quiz),
+first: tuple[Callable[..., int], ...] = (
+    demo.demo,
+    classify.fit,
+    classify.predict,
+    classify.score,
+    look_after.audit,
+    look_after.embed,
+    finetune.finetune,
+    finetune.tricks,
 )
 """In the order of `topwork --help`."""
 

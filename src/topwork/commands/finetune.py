@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from cyclopts import Parameter, validators
 from topwork.commands.common import (
     EXIT_INTERRUPTED,
     EXIT_PARTIAL,
+    Backbone,
     Device,
     Json,
     Offline,
@@ -105,6 +107,8 @@ def finetune(
         Tell the reason of every choice and the seconds of each step.
     """
     start = time.perf_counter()
+    # Threads that wait for each other by spinning take twice as long beside other programs. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from topwork.bundle import check_place
     from topwork.classifier import Classifier
     from topwork.finetune.settings import FinetuneSettings
@@ -260,4 +264,75 @@ def _rate(
     draw_rates(found, file)
     document = {"suggested_rate": found.suggested, "rates": found.rates, "losses": found.losses, "figure": str(file)}
     say(document, [f"{file}: a rate of {found.suggested:.1g} suits; the loss falls fastest there"], json_)
+    return 0
+
+
+def tricks(
+    pictures: str,
+    /,
+    *,
+    out: Out,
+    backbone: Backbone = "lite0",
+    weights: str = "pretrained",
+    seeds: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=10))] = 5,
+    seed: Seed = 0,
+    offline: Offline = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Try out the training tricks on your own pictures, one at a time, against one base recipe.
+
+    A small network learns from stored activations of a pretrained one, so that hundreds of runs take minutes.
+
+    Parameters
+    ----------
+    pictures
+        A folder with one folder per class, or a CSV with path,label[,split]; a test part of it is left out.
+    out
+        The folder for the table (tricks.json) and the figures: tricks.png, spread.png, optimisers.png.
+    backbone
+        lite0, or timm:NAME.
+    weights
+        pretrained, random, or a file.
+    seeds
+        Runs of every trick, each with its own split and start.
+    seed
+        The first seed.
+    offline
+        Never fetch weights of a timm network. lite0 never needs a network.
+    json_
+        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
+    quiet
+        No progress bar, and no line for each trick that is done.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from topwork.runtime import make_folder, publish_file
+    from topwork.tricks.experiment import lines_of, try_tricks
+    from topwork.tricks.figures import write_figures
+
+    stay_offline(offline)
+    make_folder(out)
+    with progress_bar("pictures", quiet) as progress:
+        found = try_tricks(
+            pictures,
+            backbone=backbone,
+            weights=weights,
+            seeds=seeds,
+            seed=seed,
+            progress=progress,
+            told=None if quiet else lambda row: warn(f"{row.name}: {percent(row.accuracy)} right"),
+        )
+    document = {**found.to_config(), "figures": [str(file) for file in write_figures(found, out)]}
+    publish_file(out / "tricks.json", json.dumps(document, indent=1).encode())
+    say(
+        document,
+        [
+            *lines_of(found.results),
+            f"{number(found.pictures, 'picture')}, {number(found.seeds, 'seed')}, {found.seconds:.0f} s; "
+            f"learned from {found.features}",
+            f"figures: {', '.join(document['figures'])}",
+        ],
+        json_,
+    )
+    warn(*found.warnings)
     return 0

@@ -72,6 +72,8 @@ def try_depths(
     assert isinstance(data, Activations)  # noqa: S101 - made by the caller
     draw = np.random.default_rng(ground.seed)
     train = np.sort(draw.permutation(ground.train)[:PICTURES])
+    for pictures in (train, ground.validation):
+        data.ensure(pictures, np.zeros(len(pictures), np.int64))
     short = replace(tricks, epochs=EPOCHS, patience=0, averaging="none", mixing="none", warm_up=0.1)
     found = []
     for blocks in candidates(len(cuts)):

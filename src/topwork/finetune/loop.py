@@ -102,6 +102,8 @@ class Ground:
     device: str = "cpu"
     blocks: tuple[str, ...] = ()
     """Name prefixes of the blocks that learn, in order of depth."""
+    start_counts: bool = True
+    """Whether the start may be what is kept, where no epoch is better."""
 
 
 Told = Callable[[Epoch, int], None]
@@ -197,7 +199,7 @@ def _epoch(
             if not math.isfinite(value := loss.item()):
                 raise InputError(
                     f"the loss is no number any more in epoch {epoch} at rate {tricks.rate:g}: the steps are too long. "
-                    f"Use --rate {tricks.rate / 10:.1g}."
+                    f"Use --rate {float(f'{tricks.rate / 10:.1g}'):g}."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             for name, parameter in named if began else ():
@@ -210,7 +212,7 @@ def _epoch(
                 _average_in(state, named, min(0.98, (1 + state.averaged) / (10 + state.averaged)))
             total += value * len(inputs)
             right += int((logits.argmax(1) == target.argmax(1)).sum())
-    if tricks.averaging == "swa" and epoch > tricks.epochs - max(tricks.epochs // 3, 1):
+    if tricks.averaging == "swa" and epoch > tricks.epochs - max(tricks.epochs // 3, 2):
         _average_in(state, named, state.averaged / (state.averaged + 1))
     state.weights, state.optimiser = _copied(model), optimiser.state_dict()
     if state.average is not None:
@@ -225,7 +227,7 @@ def _epoch(
     state.history.append(
         Epoch(epoch, total / count, right / count, loss_now, right_now, rate, time.perf_counter() - start, views_seconds)
     )
-    if loss_now < state.best_row.loss:
+    if loss_now < state.best_row.loss or (state.best_epoch == 0 and not ground.start_counts):
         state.best, state.best_epoch = candidate, epoch
 
 

@@ -57,17 +57,17 @@ def read(classifier: Classifier, records: Records, share: float, seed: int, prog
     was_train = np.array([sha in learned and sha not in tested for sha in found.sha256], np.bool_)
     test = was_test | (given & ~was_train)
     notes = list(records.notes)
-    if (moved := int((given & was_train).sum())) and not was_test.any():
-        notes.append(f"{moved} test pictures are among those that the classifier learned from, so they are no test of it")
+    if dropped := int((given & was_train).sum()):
+        notes.append(f"{dropped} test pictures are among those that the classifier learned from: no test of it, left out")
     if not test.any():
         raise InputError(
             f"{records.source}: holds no picture that the classifier did not learn from, so nothing could tell whether "
             "fine-tuning helped. Give the folder it was fitted to, or other labelled pictures with --test."
         )
-    if new := int((~test & ~was_train).sum()):
+    if new := int((~test & ~was_train & ~given).sum()):
         notes.append(f"{new} training pictures are new: the classifier was not fitted to them")
     copies = find_copies(found, classifier.spec.views.get("last+stages", classifier.spec.views["last"]))
-    train = np.flatnonzero(~test)
+    train = np.flatnonzero(~test & ~(given & was_train))
     labels = found.records.labels
     _enough(records.source, labels[train], copies.groups[train], list(classifier.classes))
     held = holdout(labels[train], copies.groups[train], list(classifier.classes), share, seed)

@@ -94,6 +94,7 @@ class Job:
             self.settings.seed,
             self.device,
             blocks,
+            not self.settings.force,
         )
 
 
@@ -156,7 +157,7 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
     settings = job.settings
     identity = identity_of(
         {
-            "settings": {**asdict(settings), "force": None, "scratch_folder": None},
+            "settings": {**asdict(settings), "scratch_folder": None},
             "backbone": job.classifier.spec.fingerprint,
             "head": [float(np.abs(job.start.weight).sum()), job.start.view],
             "pictures": [job.seen.found.sha256[row] for row in job.rows],

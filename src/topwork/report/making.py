@@ -47,7 +47,7 @@ def _materials(facts: Facts) -> Sequence[str]:
             ),
         ),
         part(
-            "Backbone, kept as it was",
+            "Backbone, fine-tuned" if (facts.get("finetune") or {}).get("taken") else "Backbone, kept as it was",
             "",
             pairs(
                 (

@@ -12,12 +12,14 @@ from topwork.report.audit import audit
 from topwork.report.charts import MARK
 from topwork.report.confidence import confidence
 from topwork.report.confusion import confusion
+from topwork.report.finetuning import finetuning
 from topwork.report.making import making
 from topwork.report.parts import Thumbnails
 from topwork.report.text import Facts, clip, day, safe
 
 NAVIGATION = (
     ("warnings", "Warnings"),
+    ("finetuning", "Fine-tuning"),
     ("confusion", "Confusion"),
     ("classes", "Classes"),
     ("mistakes", "Mistakes"),
@@ -38,6 +40,7 @@ def render(facts: Facts, thumbnails: Thumbnails) -> str:
         (
             results.answer(facts),
             results.warnings(facts),
+            finetuning(facts),
             confusion(facts),
             results.classes(facts),
             results.mistakes(facts, look),

@@ -1,0 +1,1 @@
+"""Training tricks tried out, one at a time, on the user's own pictures."""

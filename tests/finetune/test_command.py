@@ -1,0 +1,171 @@
+"""topwork finetune from end to end, on drawn pictures and the real network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from running import Cli
+from topwork.classifier import Classifier
+from topwork.errors import InputError
+from topwork.grafted import grafted
+
+pytestmark = pytest.mark.usefixtures("warm")
+
+
+@pytest.fixture(scope="module")
+def tuned(bundle: Path, painted: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose last block was trained on, taken whatever came of it."""
+    from topwork.finetune.workshop import finetune
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOPWORK_CACHE", str(shared_cache))
+        said: list[str] = []
+        found = finetune(
+            Classifier.load(bundle), painted, unfreeze="1", epochs=2, views=2, force=True, rate=1e-3, say=said.append
+        )
+        assert any("scratch: up to" in line for line in said)
+        assert found.taken and found.classifier.facts["finetune"]["epochs"] == 2
+        out = tmp_path_factory.mktemp("tuned") / "tuned.topwork"
+        found.classifier.save(out)
+    return out
+
+
+def test_the_new_bundle_answers_with_the_new_network(tuned: Path, bundle: Path, painted: Path) -> None:
+    before, after = Classifier.load(bundle), Classifier.load(tuned)
+    assert after.spec.weights_sha256 != before.spec.weights_sha256 and after.spec.fingerprint != before.spec.fingerprint
+    files = sorted(painted.glob("*/*.png"))[::5]
+    answers = after.predict(files)
+    assert not np.allclose(answers.probs, before.predict(files).probs, atol=1e-6)
+    # The engine file, the weights and the head tell the same story.
+    from topwork.pictures.decode import decode, read_bytes, to_pixels
+
+    pixels = np.stack([to_pixels(decode(read_bytes(file)).image, after.spec.geometry) for file in files])
+    network = grafted(after)
+    with torch.inference_mode():
+        probs = (network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255) / after.head.temperature).softmax(1)
+    if not after.head.mirrored:
+        np.testing.assert_allclose(answers.probs, probs.numpy(), atol=2e-3)
+
+
+def test_its_report_tells_of_the_fine_tuning(tuned: Path) -> None:
+    report = (tuned / "report.html").read_text()
+    assert 'id="finetuning"' in report and "Learning curves" in report and "Backbone, fine-tuned" in report
+    facts = json.loads((tuned / "metrics.json").read_text())
+    told = facts["finetune"]
+    assert [row["epoch"] for row in told["history"]] == [0, 1, 2]
+    assert facts["data"]["validation"] and told["test"]["n"] == facts["data"]["test"] == facts["score"]["n"]
+    assert told["scratch_bytes"] > 0
+
+
+def test_a_fine_tuned_network_has_no_name_to_be_fetched_by(tuned: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Save it whole"):
+        Classifier.load(tuned).save(tmp_path / "slim.topwork", slim=True)
+
+
+def test_the_probe_is_kept_where_nothing_is_gained(bundle: Path, painted: Path, tmp_path: Path, cli: Cli) -> None:
+    out = tmp_path / "new.topwork"
+    done = cli(
+        "finetune", bundle, painted, "-o", out, "--unfreeze", "head", "--epochs", 1, "--curves", tmp_path / "c.jsonl", "--json"
+    )
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert not found["helped"] and not found["taken"]
+    assert found["sentence"].startswith("fine-tuning did not help: ")
+    assert (out / "backbone.safetensors").read_bytes() == (bundle / "backbone.safetensors").read_bytes()
+    assert (out / "head.safetensors").read_bytes() == (bundle / "head.safetensors").read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1] and rows == found["history"]
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name != "cache") == ["c.jsonl", "new.topwork"]
+
+
+def test_test_pictures_change_nothing_but_what_is_told(bundle: Path, painted: Path) -> None:
+    """The same learning, whatever the test pictures are."""
+    from topwork.finetune.workshop import finetune
+
+    before = Classifier.load(bundle)
+    rows = [(file, file.parent.name) for file in sorted(painted.glob("*/*.png"))]
+    shas = dict(zip([str(file) for file, _ in rows], before.features(_records(before, rows))[0].sha256, strict=True))
+    tested = set(before.splits["test"])
+    train = [row for row in rows if shas[str(row[0])] not in tested]
+    test = [row for row in rows if shas[str(row[0])] in tested]
+    one = finetune(before, rows, unfreeze="head", epochs=2, force=True)
+    other = finetune(before, train + test[:2], unfreeze="head", epochs=2, force=True)
+    assert one.test.n == len(test) > other.test.n == 2
+    np.testing.assert_array_equal(one.classifier.head.weight, other.classifier.head.weight)
+    assert one.validation == other.validation
+
+
+def _records(classifier: Classifier, rows: list[tuple[Path, str]]):  # type: ignore[no-untyped-def]
+    from topwork.pictures.records import from_pairs
+
+    return classifier.known(from_pairs(rows))
+
+
+def test_mistakes_are_told(bundle: Path, painted: Path, tmp_path: Path, cli: Cli) -> None:
+    out = tmp_path / "new.topwork"
+    folder = tmp_path / "other"
+    shutil.copytree(painted, folder)
+    (folder / "red bars").rename(folder / "green bars")
+    done = cli("finetune", bundle, folder, "-o", out)
+    assert done.code == 1 and "green bars" in done.err and "--new-head" in done.err
+    few = tmp_path / "few"
+    for name in ("red bars", "red checks", "blue bars", "blue checks"):
+        (few / name).mkdir(parents=True)
+        shutil.copyfile(painted / name / "00.png", few / name / "00.png")
+    done = cli("finetune", bundle, few, "-o", out, "--test", painted)
+    assert done.code == 1 and "at least 4 a class" in done.err
+    done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "99")
+    assert done.code == 1 and "has 16 blocks" in done.err
+    done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "some")
+    assert done.code == 1 and "auto, head, all or a number of blocks" in done.err
+    done = cli("finetune", bundle, painted, "-o", out, "--resume", "--unfreeze", "head")
+    assert done.code == 1 and "nothing to resume" in done.err
+    done = cli(
+        "finetune",
+        bundle,
+        painted,
+        "-o",
+        out,
+        "--unfreeze",
+        "head",
+        "--optimiser",
+        "sgd",
+        "--rate",
+        100,
+        "--clip",
+        0,
+        "--l2-sp",
+        5,
+    )
+    assert done.code == 1 and "no number any more" in done.err and "--rate 10" in done.err
+    done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "1", "--scratch", 1e-6)
+    assert done.code == 1 and "--scratch" in done.err and "expected room for" in done.err
+    done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "1", "--lora", 4)
+    assert done.code == 1 and "no linear layers" in done.err
+    assert not out.exists()
+
+
+def test_a_rate_is_found_and_drawn(bundle: Path, painted: Path, tmp_path: Path, cli: Cli) -> None:
+    done = cli(
+        "finetune",
+        bundle,
+        painted,
+        "-o",
+        tmp_path / "x.topwork",
+        "--unfreeze",
+        "head",
+        "--find-rate",
+        tmp_path / "rate.png",
+        "--json",
+    )
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert 1e-6 < found["suggested_rate"] < 1 and len(found["rates"]) == len(found["losses"]) > 10
+    assert (tmp_path / "rate.png").stat().st_size > 5000
+    assert not (tmp_path / "x.topwork").exists()
