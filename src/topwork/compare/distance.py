@@ -22,7 +22,7 @@ from topwork.zoo.spec import BackboneSpec
 Floats = NDArray[np.floating]
 Labels = NDArray[np.int64]
 
-PROFILED = 128
+PROFILED = 100
 """Pictures whose activations are looked at: more change the figure by less than its own noise."""
 
 DEEP = 3

@@ -223,8 +223,9 @@ def pareto_figure(found: Comparison, name: str) -> Any:
         close = [abs(one.latency_ms - x) < 0.2 * widest and abs(one.accuracy - y) < 0.05 * (1 - low) for x, y in told_at]
         told_at.append((one.latency_ms, one.accuracy))
         left = one.latency_ms > 0.6 * rows[-1].latency_ms and len(rows) > 1
-        axes.annotate(told, (one.latency_ms, one.accuracy), xytext=(-reach - 4 if left else reach + 4, -13 if any(close) else 7),
-                      textcoords="offset points", ha="right" if left else "left", fontsize=8.5, color=colour)  # fmt: skip
+        beside = (-reach - 4 if left else reach + 4, -13 if any(close) else 7)
+        axes.annotate(told, (one.latency_ms, one.accuracy), xytext=beside, textcoords="offset points",
+                      ha="right" if left else "left", fontsize=8.5, color=colour)  # fmt: skip
     if found.budget["ms"] is not None:
         axes.axvline(found.budget["ms"], color=RUST, linewidth=0.9, linestyle=(0, (3, 3)))
         axes.text(found.budget["ms"], 0.02, f" budget {found.budget['ms']:g} ms", transform=axes.get_xaxis_transform(),
