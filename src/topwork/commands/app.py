@@ -36,6 +36,7 @@ COMMANDS: tuple[tuple[str, Callable[..., int]], ...] = (
     ("audit", look_after.audit),
     ("embed", look_after.embed),
     ("finetune", finetune.finetune),
+    ("tricks", finetune.tricks),
     ("look", look.look),
     ("explain", look.explain),
     ("ideal", look.ideal),
@@ -54,15 +55,6 @@ COMMANDS: tuple[tuple[str, Callable[..., int]], ...] = (
     ("cache clear", look_after.cache_clear),
     ("doctor", look_after.doctor),
     ("quiz", quiz.quiz),
-first: tuple[Callable[..., int], ...] = (
-    demo.demo,
-    classify.fit,
-    classify.predict,
-    classify.score,
-    look_after.audit,
-    look_after.embed,
-    finetune.finetune,
-    finetune.tricks,
 )
 """In the order of `topwork --help`."""
 

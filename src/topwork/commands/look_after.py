@@ -259,7 +259,11 @@ def cache_clear(*, json_: Json = False) -> int:
                 shutil.rmtree(place)
     except OSError as error:
         raise storage_error(folder, error) from error
-    text = f"{folder}: embeddings, engine files and archives removed, {_megabytes(freed)} freed" if ours else f"{folder}: nothing stored"
+    text = (
+        f"{folder}: embeddings, engine files and archives removed, {_megabytes(freed)} freed"
+        if ours
+        else f"{folder}: nothing stored"
+    )
     say({"folder": str(folder), "freed_bytes": freed}, [text], json_)
     return 0
 

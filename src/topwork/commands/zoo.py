@@ -109,7 +109,8 @@ def _show_text(facts: dict[str, Any], rates: Sequence[Rate], verbose: bool) -> l
     return [
         f"{facts['name']}: {facts['id']}{', ' + facts['about'] if facts['about'] else ''}",
         f"  licence       {facts['licence']}",
-        f"  size          {_millions(facts['parameters'])} parameters, {_billions(facts['multiply_adds'])} multiply-adds a picture",
+        f"  size          {_millions(facts['parameters'])} parameters, "
+        f"{_billions(facts['multiply_adds'])} multiply-adds a picture",
         f"  sees          {side} x {side} pixels, {part}, {facts['interpolation']}",
         f"  normalised    {scaled}; in the order {facts['channels']}",
         f"  features      {features['last']:,} last, {len(features['stages'])} stages of "

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from topwork.audit import find_copies
 from topwork.classifier import extract_for
+from topwork.copies import find_copies
 from topwork.errors import InputError
 from topwork.features.choose import open_engine
 from topwork.features.extract import Extraction, Progress
