@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from topwork import __version__
 from topwork.answers import NONE_OF_THESE, Prediction, Predictions, Score, score_answers
 from topwork.bundle import Bundle, read_bundle, unchanged, write_bundle
-from topwork.errors import BundleError, InputError, StorageError, TopworkError
+from topwork.errors import BundleError, InputError, StorageError
 from topwork.features.choose import open_engine, open_files
 from topwork.features.engines import Engine
 from topwork.features.extract import Extraction, Progress, extract, store_key
@@ -208,7 +208,7 @@ class Classifier:
             bundle = read_bundle(Path(path))
             try:
                 found = cls._opened(bundle)
-            except TopworkError:
+            except Exception:  # an engine that finds no file raises what it likes
                 if unchanged(bundle):
                     raise
                 continue

@@ -255,6 +255,14 @@ def test_lists_that_are_wrong(name: str, mine: Path, tmp_path: Path, cli: Cli) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
+def test_a_place_that_cannot_be_written(site: Site, mine: Path, tmp_path: Path, cli: Cli) -> None:
+    """Told before anything is fetched; folders above are made."""
+    done = cli("data", "get", "cats-vs-dogs", "-o", mine / "cats" / "x", "--from", site.url(CATS))
+    assert done.code == 1 and done.err.count("\n") == 1 and "cats" in done.err and not site.asked
+    assert cli("data", "get", "cats-vs-dogs", "-o", tmp_path / "a" / "b" / "c", "--from", mine / "cats").code == 0
+    assert sum(pictures_of(tmp_path / "a" / "b" / "c").values()) == 20
+
+
 def test_too_little_room(site: Site, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topwork.datasets.getting.free_bytes", lambda path: 10**9)
     done = cli("data", "get", "cats-vs-dogs", "-o", tmp_path / "x")

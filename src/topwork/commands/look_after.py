@@ -26,7 +26,7 @@ from topwork.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from topwork.findings import Audit
+    from topwork.audit import Audit
 
 
 def audit(
@@ -259,11 +259,8 @@ def cache_clear(*, json_: Json = False) -> int:
                 shutil.rmtree(place)
     except OSError as error:
         raise storage_error(folder, error) from error
-    text = (
-        f"{folder}: embeddings, engine files and archives removed, {_megabytes(freed)} freed"
-        if ours
-        else f"{folder}: nothing stored"
-    )
+    removed = f"embeddings, engine files and archives removed, {_megabytes(freed)} freed"
+    text = f"{folder}: {removed if ours else 'nothing stored'}"
     say({"folder": str(folder), "freed_bytes": freed}, [text], json_)
     return 0
 

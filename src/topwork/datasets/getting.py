@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from topwork.datasets.obtaining import Bar, Obtained, downloads, obtain, silent,
 from topwork.errors import InputError, StorageError
 from topwork.pictures.decode import decode, read_bytes
 from topwork.pictures.reasons import BadPicture
-from topwork.runtime import cores, free_bytes, in_words, publish_folder, write_file
+from topwork.runtime import cores, free_bytes, in_words, make_folder, publish_folder, storage_error, write_file
 
 FACTS = "dataset.json"
 BROKEN = ".topwork-broken"
@@ -78,6 +79,7 @@ def get(
     layout = "cats and dogs" if binary or data_set.classes == 2 else "breeds"
     if there := _already(data_set, folder, layout):
         return there
+    _check_writable(folder)
     _check_room(data_set, folder, given)
     command = f"topwork data get {name} -o {folder}{' --binary' if binary else ''}"
     archives = obtain(data_set, given, bar, offline, command)
@@ -156,6 +158,15 @@ def _check_free(data_set: DataSet, folder: Path) -> None:
         raise InputError(
             f"{folder}: expected a new or an empty folder, found {foreign}. It is left as it is; choose another one with -o."
         )
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises StorageError, before anything is fetched, where nothing can be put beside `folder`."""
+    try:
+        with tempfile.TemporaryFile(dir=make_folder(folder.parent)):  # leaves nothing behind, even when killed
+            pass
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def _check_room(data_set: DataSet, folder: Path, given: Sequence[str]) -> None:
