@@ -19,7 +19,7 @@ from typing import Any
 import machine
 import results
 from contest import say
-from parts import features, fit, head, ideal, memory, predict, quality, strangers
+from parts import features, finetune, fit, head, ideal, memory, predict, quality, strangers
 from settings import Settings
 
 PARTS: dict[str, Callable[[Settings], results.Part]] = {
@@ -31,9 +31,10 @@ PARTS: dict[str, Callable[[Settings], results.Part]] = {
     "quality": quality.measure,
     "strangers": strangers.measure,
     "ideal": ideal.measure,
+    "finetune": finetune.measure,
 }
 
-WITH_PEERS = {"features", "fit", "predict", "head"}
+WITH_PEERS = {"features", "fit", "predict", "head", "finetune"}
 
 HERE = Path(__file__).resolve().parent
 
