@@ -48,7 +48,7 @@ def test_statistics_are_those_of_the_network(warm: Path) -> None:
     chosen = open_engine("lite0")
     profiler = open_profiler(chosen)
     assert profiler is not None and open_profiler(chosen).layers[0].name == profiler.layers[0].name  # type: ignore[union-attr]
-    assert [*warm.glob("engines/*-profile/profile.json")] or chosen.engine.name != "openvino"
+    assert [*warm.glob("engines/*-profile/profile.json")] or chosen.engine.name == "torch"
     backbone = load_backbone("lite0")
     pixels = list(np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8))
     found = profiler.statistics(pixels)
@@ -75,8 +75,8 @@ def test_statistics_are_those_of_the_network(warm: Path) -> None:
 @pytest.mark.usefixtures("warm")
 def test_a_damaged_profile_is_made_again(warm: Path) -> None:
     chosen = open_engine("lite0")
-    if chosen.engine.name != "openvino":
-        pytest.skip("only the openvino engine keeps its profile as a file")
+    if chosen.engine.name == "torch":
+        pytest.skip("torch was the fastest here, and keeps no file")
     open_profiler(chosen)
     file = next(iter(warm.glob("engines/*-profile/model.bin")))
     data = bytearray(file.read_bytes())

@@ -67,10 +67,11 @@ class Layer:
 
 def open_profiler(chosen: Chosen, device: str = "cpu") -> Profiler | None:
     """The profiler of a backbone, from the cache folder where it was made before; None without batch normalisation."""
-    facts = {"weights": chosen.spec.fingerprint, "engine": chosen.engine.name, "version": PROFILE_VERSION}
+    fast = chosen.engine.name != "torch" and engines.usable("openvino")
+    facts = {"weights": chosen.spec.fingerprint, "version": PROFILE_VERSION}
     key = hashlib.sha256(json.dumps({**facts, **versions("openvino")}, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache_folder() / "engines" / f"{key}-profile"
-    if chosen.engine.name == "openvino":
+    if fast:
         known = _remembered(folder)
         if known is not None:
             return known
@@ -82,7 +83,7 @@ def open_profiler(chosen: Chosen, device: str = "cpu") -> Profiler | None:
     if not layers:
         return None
     wrapped: Any = Statistics(backbone)
-    if chosen.engine.name == "openvino":
+    if fast:
         try:
             return _kept(folder, layers, wrapped)
         except TopworkError:
