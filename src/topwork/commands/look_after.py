@@ -26,7 +26,7 @@ from topwork.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from topwork.audit import Audit
+    from topwork.findings import Audit
 
 
 def audit(
