@@ -23,7 +23,12 @@ from topwork.zoo import load_backbone
 
 CHILD = Path(__file__).with_name("weights_child.py")
 SMALL = "timm:mobilenetv3_small_050"
-ENTRIES = ["library, timm", "library, keras", "fit", "bundle"]
+ENTRIES = [
+    "library, timm",  # first: what it adds to the peak of memory is its own
+    "library, keras",
+    "fit",
+    "bundle",
+]
 OTHER_ENTRIES = ["audit", "embed", "look", "compare"]
 
 
@@ -94,6 +99,13 @@ def test_there_are_enough_of_them(hostile: Hostile) -> None:
 def test_every_hostile_file_is_refused_and_runs_nothing(entry: str, refused: Results, hostile: Hostile) -> None:
     """W1: each through the library for both zoos, a command, and a bundle: refused, file and reason named."""
     check(entry, refused[entry], hostile)
+
+
+def test_no_hostile_file_takes_memory(refused: Results) -> None:
+    """W1: terabytes that are declared, packed or hinted at are refused before room is made for them."""
+    peaks = [one["peak"] for one in refused["library, timm"]]
+    assert peaks == sorted(peaks)
+    assert peaks[-1] - peaks[0] < 128 << 20
 
 
 @pytest.mark.full

@@ -126,7 +126,7 @@ ENTRIES: dict[str, Callable[[Path], Entry]] = {
 
 
 def main(work: Path) -> None:
-    """Print [{file, error, told, seconds, seen}] for the files of each entry point."""
+    """Print [{file, error, told, seconds, peak, seen}] for the files of each entry point."""
     sys.addaudithook(watch)
     found = {}
     for place, (name, files) in enumerate(json.load(sys.stdin).items()):
@@ -142,6 +142,7 @@ def tried(entry: Entry, file: Path) -> dict[str, object]:
     """What came of giving `file` to an entry point."""
     global watching
     from topwork.errors import TopworkError
+    from topwork.runtime import peak_memory
 
     error, told = "none", ""
     seen.clear()
@@ -153,7 +154,8 @@ def tried(entry: Entry, file: Path) -> dict[str, object]:
     except Exception as other:
         error, told = f"unexpected {type(other).__name__}", str(other)
     seconds, watching = time.perf_counter() - began, False
-    return {"file": str(file), "error": error, "told": told, "seconds": seconds, "seen": list(dict.fromkeys(seen))}
+    come_of = {"file": str(file), "error": error, "told": told, "seconds": seconds, "peak": peak_memory()}
+    return {**come_of, "seen": list(dict.fromkeys(seen))}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from reading import read_weights
 from safetensors.numpy import load, save
 
 from topwork.errors import WeightsError
-from topwork.zoo.weights import open_weights
 
 Tensors = dict[str, np.ndarray]
 
@@ -58,19 +58,11 @@ def applications_bytes() -> bytes:
 GOOD = {"safetensors": safetensors_bytes(), "pth": torch_bytes(), "weights.h5": keras_bytes(), "h5": applications_bytes()}
 
 
-def read(file: Path) -> Tensors:
-    with open_weights(file) as opened:
-        found = {name: opened.read(name) for name in opened.tensors}
-        for name, stored in opened.tensors.items():
-            assert found[name].shape == stored.shape
-        return found
-
-
 def survives(file: Path, data: bytes) -> bool:
     """Whether a changed file is still read; then what is read must be what it says."""
     file.write_bytes(data)
     try:
-        found = read(file)
+        found = read_weights(file)
     except WeightsError as error:
         assert str(error).startswith(f"{file}: ") and len(str(error)) > len(str(file)) + 10
         return False
@@ -91,7 +83,7 @@ def same(found: Tensors, expected: Tensors) -> None:
 @pytest.mark.parametrize("ending", GOOD)
 def test_unchanged_it_is_read(ending: str, tmp_path: Path) -> None:
     assert survives(tmp_path / f"w.{ending}", GOOD[ending])
-    found = read(tmp_path / f"w.{ending}")
+    found = read_weights(tmp_path / f"w.{ending}")
     assert sorted(value.tobytes() for value in found.values()) == sorted(value.tobytes() for value in tensors().values())
 
 

@@ -14,8 +14,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 h5py = pytest.importorskip("h5py")
 keras = pytest.importorskip("keras")
 
+from reading import read_weights  # noqa: E402
+
 from topwork.errors import WeightsError  # noqa: E402
-from topwork.zoo.weights import open_weights, read_weights  # noqa: E402
+from topwork.zoo.weights import open_weights  # noqa: E402
 from topwork.zoo.weights.keras_names import fill_keras  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, with torch
