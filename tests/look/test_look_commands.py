@@ -82,12 +82,19 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_each_mistake_is_one_message(
-    name: str, bundle: Path, picture: Path, cli: Cli, tmp_path: Path, warm: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    picture: Path,
+    cli: Cli,
+    tmp_path: Path,
+    warm: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     broken = tmp_path / "broken.jpg"
     broken.write_text("this is no picture")
     words, message = MISTAKES[name]
+    bundle = request.getfixturevalue("bundle") if "{bundle}" in words else None
     done = cli(*(word.format(bundle=bundle, picture=picture, broken=broken) for word in words))
     assert done.code in (1, 2) and message in done.err
     assert done.out == "" and len(done.err.strip().splitlines()) == 1

@@ -155,12 +155,12 @@ def as_maps(backbone: Backbone, output: Tensor) -> Tensor | None:
         return output if min(output.shape[2:]) > 1 else None
     if output.ndim != 3:
         return None
-    prefix = int(getattr(backbone.network, "num_prefix_tokens", 0))
-    patches = output[:, prefix:]
-    side = round(patches.shape[1] ** 0.5)
-    if side * side != patches.shape[1] or side < 2:
-        return None
-    return patches.transpose(1, 2).reshape(len(output), -1, side, side)
+    # Class tokens stand before the patches, from where they join on: the embedding of the patches has none yet.
+    for prefix in (int(getattr(backbone.network, "num_prefix_tokens", 0)), 0):
+        side = round((output.shape[1] - prefix) ** 0.5)
+        if side > 1 and side * side == output.shape[1] - prefix:
+            return output[:, prefix:].transpose(1, 2).reshape(len(output), -1, side, side)
+    return None
 
 
 def first_tensor(output: Any) -> Tensor | None:
