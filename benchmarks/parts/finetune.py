@@ -1,4 +1,4 @@
-"""(h) Fine-tuning: an epoch beside plain torch, time to the best accuracy beside fastai, and what it brings on three sets."""
+"""(h) Fine-tuning: an epoch beside plain torch, the time to the best beside fastai, and what it brings on three sets."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ def measure(settings: Settings) -> Part:
     if not settings.quick:
         quality(part, settings, bundles, warm)
     part.notes += [
-        f"An epoch: the last {BLOCKS} blocks of Lite0 and the head learn. Ours is the mean of the epochs, making of views left "
-        "out and told apart; torch runs the frozen part anew for every batch, decoding left out. "
-        "Time to the best: from process start (topwork) or from files (fastai) to the epoch with the best validation accuracy. "
-        "Validation: a fifth of the training folder, drawn by each in its own way. "
-        "What to keep is chosen on validation pictures.",
+        f"An epoch: the last {BLOCKS} blocks of Lite0 and the head learn. Ours is the mean of the epochs, views told "
+        "apart; torch runs the frozen part anew for every batch, decoding left out. Time to the best: from process start "
+        "(topwork) or from files (fastai) to the epoch with the best validation accuracy. Validation: a fifth of the training "
+        "folder, drawn by each in its own way. What to keep is chosen on validation pictures.",
     ]
     return part
 

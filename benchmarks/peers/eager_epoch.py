@@ -1,4 +1,4 @@
-"""One epoch of plain torch training: the same blocks learn, the frozen rest runs anew for every batch; decoding left out."""
+"""One epoch of plain torch: the same blocks learn, and the frozen rest runs anew for every batch; decoding left out."""
 
 from __future__ import annotations
 

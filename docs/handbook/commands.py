@@ -51,7 +51,7 @@ def commands(root: App = app, words: tuple[str, ...] = ()) -> Iterator[Command]:
             yield from commands(child, chain)
             continue
         title, _, rest = (inspect.getdoc(child.default_command) or "").partition("\n")
-        arguments = tuple(child.assemble_argument_collection(parse_docstring=True))
+        arguments = tuple(one for one in child.assemble_argument_collection(parse_docstring=True) if not one.children)
         yield Command(chain, title, rest.partition("Parameters\n---")[0].strip(), _usage(chain, arguments), arguments)
 
 

@@ -143,7 +143,7 @@ def test_mistakes_are_told(bundle: Path, painted: Path, tmp_path: Path, cli: Cli
         "--l2-sp",
         5,
     )
-    assert done.code == 1 and "no number any more" in done.err and "--rate 10" in done.err
+    assert done.code == 1 and "the steps are too long" in done.err and "--rate 10" in done.err
     done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "1", "--scratch", 1e-6)
     assert done.code == 1 and "--scratch" in done.err and "expected room for" in done.err
     done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "1", "--lora", 4)

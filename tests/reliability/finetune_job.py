@@ -33,3 +33,7 @@ def run(folder: str) -> None:
     done = learn(model, toy_ground(), TRICKS, state, keep)
     save_file(model.state_dict(), place / "best.safetensors")
     save_file(done.weights, place / "last.safetensors")
+
+
+if __name__ == "__main__":
+    run(sys.argv[1])

@@ -25,6 +25,9 @@ from topwork.heads.metrics import accuracy, log_loss
 
 Rows = NDArray[np.int64]
 
+FLOWN = 1e4
+"""A loss, in nats, from which nothing comes back; that of a guess among a million classes is 14."""
+
 
 class Data(Protocol):
     """Where batches come from."""
@@ -196,9 +199,10 @@ def _epoch(
             with torch.autocast("cuda", enabled=ground.device != "cpu"):
                 logits = model(inputs)
             loss = cross_entropy(logits.float(), target, weight)
-            if not math.isfinite(value := loss.item()):
+            if not (value := loss.item()) < FLOWN:
+                now = "no number any more" if math.isnan(value) else f"{value:.3g}"
                 raise InputError(
-                    f"the loss is no number any more in epoch {epoch} at rate {tricks.rate:g}: the steps are too long. "
+                    f"the loss is {now} in epoch {epoch} at rate {tricks.rate:g}: the steps are too long. "
                     f"Use --rate {float(f'{tricks.rate / 10:.1g}'):g}."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
