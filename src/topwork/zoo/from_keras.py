@@ -211,9 +211,13 @@ def _settings(keras: Any) -> Iterator[None]:
 
 def _network(keras: Any, found: Application) -> KerasNetwork:
     """The network with its graph cut before the classifier: its last layer that has weights."""
-    keras.config.set_image_data_format("channels_last" if found.channels_last else "channels_first")
-    shape = (found.size, found.size, 3) if found.channels_last else (3, found.size, found.size)
-    whole = getattr(keras.applications, found.name)(weights=None, input_shape=shape, classifier_activation=None)
+    make = getattr(keras.applications, found.name)
+    last = found.channels_last or found.family == "densenet"  # whose code refuses the other order, though its layers do not
+    keras.config.set_image_data_format("channels_last" if last else "channels_first")
+    shape = (found.size, found.size, 3) if last else (3, found.size, found.size)
+    whole = make(weights=None, input_shape=shape, classifier_activation=None)
+    if last and not found.channels_last:
+        whole = _turned(keras, whole, found.size)
     classifier = [layer for layer in whole.layers if layer.weights][-1]
     cut = classifier.input
     trunk, head = keras.Model(whole.inputs, cut), keras.Model(cut, whole.outputs)
@@ -223,6 +227,20 @@ def _network(keras: Any, found: Application) -> KerasNetwork:
         step = next(layer.name for layer in trunk.layers if type(layer).__name__ == "Normalization")
         after[step] = torch.tensor([1 / math.sqrt(std) for std in _IMAGENET_STD]).view(1, 3, 1, 1)
     return KerasNetwork(whole, trunk, head, found.channels_last, after).eval()
+
+
+def _turned(keras: Any, whole: Any, size: int) -> Any:
+    """The same network with channels first."""
+
+    def turn(layer: Any) -> Any:
+        config = layer.get_config()
+        if "data_format" in config:
+            config["data_format"] = "channels_first"
+        if "axis" in config:  # a number, or a list of one, of the axis of the channels
+            config["axis"] = 1
+        return type(layer).from_config(config)
+
+    return keras.models.clone_model(whole, input_tensors=keras.Input((3, size, size)), clone_function=turn)
 
 
 def _fit_state(network: KerasNetwork, path: Path, sha256: str | None) -> None:

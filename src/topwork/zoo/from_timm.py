@@ -110,18 +110,16 @@ def fetch(name: str, told: Told | None = None) -> Path:
 
 
 def _config(name: str) -> Any:
-    """timm's description of a network with one set of weights. Raises UnknownName."""
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
+    """timm's description of a network with one set of weights. Raises UnknownName, or InputError for weights nobody knows."""
+    architecture, dot, tag = name.partition(".")
+    if not timm.is_model(architecture) or (dot and not tag):
         raise unknown(f"timm:{name}")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if not tag else None
-    if tag:
-        with contextlib.suppress(RuntimeError):
-            config = timm.get_pretrained_cfg(name, allow_unregistered=False)
-        if config is None:
-            known = [one.partition(".")[2] for one in timm.list_pretrained(architecture)]
-            raise InputError(f"timm:{name}: {architecture} has no weights {tag}. Expected one of: {', '.join(known)}.")
-    return config
+    try:
+        config: Any = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        known = ", ".join(one.partition(".")[2] for one in timm.list_pretrained(architecture))
+        raise InputError(f"timm:{name}: {architecture} has no weights {tag}. Expected one of: {known}.") from error
+    return config or timm.models.PretrainedCfg(architecture=architecture)
 
 
 def _place(config: Any) -> Path:
@@ -195,9 +193,11 @@ def _geometry(backbone_id: str, config: dict[str, Any], size: int | None) -> Geo
             f"{backbone_id}: expected a network for square colour pictures, found {width} x {height} with {channels} channels, "
             f"cropped by {mode!r}. Choose another: topwork zoo list"
         )
+    side = size or width
+    # timm resizes the shorter side to whole pixels, rounded down, and cuts the square out of that.
     return Geometry(
-        size=size or width,
-        crop=float(config.get("crop_pct") or 0.875),
+        size=side,
+        crop=side / int(side / float(config.get("crop_pct") or 0.875)),
         interpolation="bilinear" if config.get("interpolation") == "bilinear" else "bicubic",
         mode=mode,
     )

@@ -34,6 +34,8 @@ class KerasLayer(nn.Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the layer makes of its inputs; with `after`, times that."""
         (layer,) = self._held
+        if self.kind == "BatchNormalization" and layer.axis == 1:
+            return self._normalised(inputs[0], layer.epsilon)
         for name, variable in zip(self._names, layer.weights, strict=True):
             # A copy, a move to another device, other parameters for one call: all must reach the layer.
             variable._value = getattr(self, name)
@@ -41,6 +43,12 @@ class KerasLayer(nn.Module):
             layer.finalize_state()
         output = layer(*inputs, **named)
         return output if self.after is None else output * self.after
+
+    def _normalised(self, inputs: Tensor, epsilon: float) -> Tensor:
+        """Batch normalisation in one step of torch, which engines fold into the convolution; Keras takes four, in place."""
+        gamma, beta = getattr(self, "gamma", None), getattr(self, "beta", None)
+        mean, variance = self.get_parameter("moving_mean"), self.get_parameter("moving_variance")
+        return nn.functional.batch_norm(inputs, mean, variance, gamma, beta, eps=epsilon)
 
 
 class KerasChain(nn.Module):

@@ -56,7 +56,7 @@ class Application:
     padding: int = 0
     """Pixels of margin that the evaluation of the paper cuts off; 0: an eighth of the side."""
     channels_last: bool = False
-    """The network's code is made for this order only; the others run faster with channels first."""
+    """Its layers work on the last axis; the others run faster with channels first."""
 
     @property
     def geometry(self) -> Geometry:
@@ -82,7 +82,8 @@ _HERE = "tensorflow/keras-applications"
 def _kernels(name: str, family: str, mode: Mode, digest: str, licence: str, size: int = 224, folder: str = "") -> Application:
     folder = folder or family
     file = {"InceptionResNetV2": "inception_resnet_v2", "InceptionV3": "inception_v3"}.get(name, name.lower())
-    return Application(name, family, mode, size, f"{_HERE}/{folder}/{file}_{_KERNELS}.h5", digest, licence)
+    path = f"{_HERE}/{folder}/{file}_{_KERNELS}.h5"
+    return Application(name, family, mode, size, path, digest, licence)
 
 
 def _convnext(name: str, digest: str) -> Application:
