@@ -33,7 +33,7 @@ class Rate:
     """Why it cannot."""
 
 
-def bench(name: str, seconds: float = SECONDS) -> list[Rate]:
+def bench(name: str, seconds: float | None = None) -> list[Rate]:
     """The rate of every engine that is installed, the fastest first. The weights are random: they do not change the speed.
 
     Raises UnknownName, WeightsError, StorageError.
@@ -41,6 +41,7 @@ def bench(name: str, seconds: float = SECONDS) -> list[Rate]:
     backbone = load_backbone(name, "random")
     side = backbone.spec.geometry.size
     pictures = list(np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8))
+    seconds = SECONDS if seconds is None else seconds
     rates = [_rate(e.TorchEngine(backbone, "cuda" if e.cuda_available() else "cpu"), pictures, seconds)]
     with tempfile.TemporaryDirectory(prefix="topwork-bench-", ignore_cleanup_errors=True) as folder:
         files = Path(folder)

@@ -182,7 +182,7 @@ def _network(name: str, file: Path | None = None, **settings: Any) -> nn.Module:
                 raise
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise WeightsError(f"{file}: does not fit timm:{name}: {reason}.") from error
-    return network.eval()
+    return network.eval().requires_grad_(False)
 
 
 def _geometry(backbone_id: str, config: dict[str, Any], size: int | None) -> Geometry:

@@ -67,7 +67,7 @@ class Application:
     @property
     def address(self) -> str:
         """Where Keras keeps the weights."""
-        return BUCKET + self.path
+        return f"{BUCKET}{self.path}"
 
     @property
     def file(self) -> str:
