@@ -1,4 +1,4 @@
-"""A classifier on each kind of backbone, from a local weight file: fitted, saved, loaded without torch, rebuilt from its own file."""
+"""A classifier on each kind of backbone, from a local weight file: fitted, saved, loaded without torch, rebuilt from its file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from seen import least_cosine, photo_files, seen_pixels
 
 from running import Cli
-from seen import least_cosine, photo_files, seen_pixels
 from topwork.features import engines
 from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone

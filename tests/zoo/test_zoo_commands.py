@@ -60,7 +60,9 @@ def test_show(cli: Cli) -> None:
     assert json.loads(again.out)["layers"][0] == "conv1"
 
 
-@pytest.mark.parametrize("words", [("show", "resnt50"), ("get", "resnt50"), ("bench", "resnt50"), ("classes", "cat", "-b", "resnt50")])
+@pytest.mark.parametrize(
+    "words", [("show", "resnt50"), ("get", "resnt50"), ("bench", "resnt50"), ("classes", "cat", "-b", "resnt50")]
+)
 def test_a_mistyped_name_is_one_message(words: tuple[str, ...], cli: Cli) -> None:
     done = cli("zoo", *words)
     assert done.code == 1 and done.out == "" and done.err.count("\n") == 1
