@@ -1,4 +1,4 @@
-"""A classifier on each kind of backbone, from a local weight file: fitted, saved, loaded without torch, rebuilt from its file."""
+"""A classifier on each kind of backbone, from a local weight file: fitted, saved, loaded without torch, rebuilt by itself."""
 
 from __future__ import annotations
 
