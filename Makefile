@@ -20,8 +20,8 @@ demo: .venv/installed
 test: .venv/installed lint
 	$(BIN)/python -m pytest
 
-test-full: .venv/installed lint
-	$(BIN)/python -m pytest -m 'full or not full'
+test-full: .venv/installed benchmarks/.venv/installed lint
+	TOPWORK_TENSORFLOW_PYTHON=$(CURDIR)/benchmarks/.venv/bin/python $(BIN)/python -m pytest -m 'full or not full'
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from typing import Any
 import machine
 import results
 from contest import say
-from parts import features, finetune, fit, head, ideal, memory, predict, quality, strangers
+from parts import features, finetune, fit, head, ideal, memory, predict, quality, strangers, zoo
 from settings import Settings
 
 PARTS: dict[str, Callable[[Settings], results.Part]] = {
@@ -32,9 +32,10 @@ PARTS: dict[str, Callable[[Settings], results.Part]] = {
     "strangers": strangers.measure,
     "ideal": ideal.measure,
     "finetune": finetune.measure,
+    "zoo": zoo.measure,
 }
 
-WITH_PEERS = {"features", "fit", "predict", "head", "finetune"}
+WITH_PEERS = {"features", "fit", "predict", "head", "finetune", "zoo"}
 
 HERE = Path(__file__).resolve().parent
 
