@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from seen import photo_files, seen_pixels
+
 from topwork.zoo import load_backbone
 from topwork.zoo.keras_table import APPLICATIONS
 
