@@ -124,6 +124,9 @@ def test_none_takes_longer_than_two_seconds(refused: Results) -> None:
     assert slowest[0] <= 2.0
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # a trap closes nothing
 def test_the_traps_are_live(hostile: Hostile, tmp_path: Path) -> None:
     """The files would do what they try where someone unpickles them: else the tests above would prove nothing."""
     import pickle
