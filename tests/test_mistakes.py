@@ -115,7 +115,7 @@ def test_a_mistake_is_one_message(words: str, code: int, said: list[str], place:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("config.json", "config.json was changed or damaged"),
+        ("config.json", "config.json is none of a bundle"),
         ("head.safetensors", "head.safetensors was changed or damaged"),
         ("format", "made by topwork"),
         ("gone", "head.safetensors cannot be read"),

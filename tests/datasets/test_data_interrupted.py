@@ -36,7 +36,12 @@ def test_what_is_put_there_meanwhile_is_kept(mine: Path, tmp_path: Path) -> None
 
 def started(*words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "topwork", "data", "get", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
+
+
+def heeding() -> None:
+    """Ctrl-C counts even where the tests were started in the background, where shells ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -248,7 +248,7 @@ def cache_clear(*, json_: Json = False) -> int:
     from topwork.runtime import storage_error
 
     folder = store_path().parent
-    made = [folder / "engines", folder / "downloads"]
+    made = [folder / name for name in ("engines", "gradients", "downloads", "scratch")]
     ours = [*folder.glob(f"{store_path().name}*"), *(file for place in made for file in place.rglob("*"))]
     freed = sum(file.stat().st_size for file in ours if file.is_file())
     try:

@@ -7,6 +7,7 @@ not mapped into memory: pages of a mapping count as memory held, and a full disk
 from __future__ import annotations
 
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Scratch:
             self._file = tempfile.TemporaryFile(prefix="topwork-", dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the table
         except OSError as error:
             raise storage_error(folder, error) from error
+        weakref.finalize(self, self._file.close)
         self.written = np.zeros(slots, np.bool_)
 
     @property
