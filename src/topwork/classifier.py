@@ -205,14 +205,17 @@ class Classifier:
         While a writer replaces the bundle, what comes back is wholly the old or wholly the new one.
         """
         for _ in range(LOADS):
+            before = _mark(Path(path))
             bundle = read_bundle(Path(path))
             try:
                 found = cls._opened(bundle)
             except Exception:  # an engine that finds no file raises what it likes
-                if unchanged(bundle):
+                if unchanged(bundle) and _mark(bundle.folder) == before:
                     raise
                 continue
-            if unchanged(bundle):  # the engine opens its files again, after their hashes were checked
+            if (
+                unchanged(bundle) and _mark(bundle.folder) == before
+            ):  # the engine opens its files again, after their hashes were checked
                 return found
         raise BundleError(f"{path}: is being replaced again and again. Wait until its writer is done.")
 
@@ -252,6 +255,15 @@ class Classifier:
 
     def __repr__(self) -> str:
         return f"<Classifier of {len(self.classes)} classes on {self.spec.id}: {', '.join(self.classes[:6])}>"
+
+
+def _mark(folder: Path) -> tuple[int, int] | None:
+    """Tells a bundle's folder from one that took its place, though both say the same; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 @contextlib.contextmanager
