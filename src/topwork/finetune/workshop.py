@@ -237,7 +237,6 @@ def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
     try:
         depths = try_depths(job.backbone, prefix, cuts, job.ground(data, ()), job.settings.tricks, job.head)
     finally:
-        torch.set_flush_denormal(False)  # it holds for the whole process
         data.scratch.close()
     depth, reason = chosen_depth(depths)
     job.seconds["trial of depths"] = time.perf_counter() - began
@@ -300,6 +299,7 @@ def _learning(job: Job, unfreeze: str, look: Look) -> Iterator[tuple[Learner, Gr
     try:
         yield Learner(part, job.head()), job.ground(data, names)
     finally:
+        torch.set_flush_denormal(False)  # it holds for the whole process
         data.scratch.close()
 
 
