@@ -100,7 +100,7 @@ def published() -> bytes:
 
 
 def test_weights_are_fetched_once_and_checked_each_time(hub: Hub, home: Path, cli: Cli) -> None:
-    """A changed byte in the hub's cache is noticed."""
+    """W4: a changed byte in the hub's cache is noticed."""
     content = hub.files[hub_path()] = published()
     done = cli("zoo", "get", NAME, "--json")
     assert done.code == 0, done.err

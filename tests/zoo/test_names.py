@@ -71,7 +71,7 @@ def test_a_missing_package_of_weights_is_told_with_its_command() -> None:
 
 
 def test_the_hash_of_packaged_weights_is_that_of_the_file() -> None:
-    """It is checked before the bytes are used, see `open_weights`."""
+    """W4: and it is checked before the bytes are used, see `open_weights`."""
     from topwork.runtime import sha256_file
 
     for name in ("lite0", "lite1", "lite2"):
