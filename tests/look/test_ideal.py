@@ -30,25 +30,26 @@ def drawn(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        pytest.param(FOURIER, id="fourier"),
-        pytest.param(LESSON, id="pixels", marks=pytest.mark.full),  # these two need all their steps
-        pytest.param(MACO, id="maco", marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.parametrize("recipe", [FOURIER, LESSON, MACO], ids=lambda recipe: recipe.parameters)
 def test_the_network_says_the_class(recipe, lite0: Grafted, warm: Path) -> None:  # type: ignore[no-untyped-def]
-    steps = 40 if recipe is FOURIER else recipe.steps
-    made = ideal(lite0, [340, 985], replace(recipe, steps=steps), loop=True)
+    made = ideal(lite0, [340, 985], recipe, loop=True)
     total = np.sum(list(made.losses.values()), axis=0)
     assert made.classes == ["zebra", "daisy"] and made.pixels.shape == (2, 224, 224, 3)
     assert (total[-8:].mean(0) < total[:4].mean(0)).all()
-    assert [step.number for step in made.strip] == [step for step in (0, 10, 20, 50) if step < steps] + [steps]
+    assert [step.number for step in made.strip] == [step for step in (0, 10, 20, 50, 100, 200) if step < recipe.steps] + [
+        recipe.steps
+    ]
     assert (made.strip[-1].probs > 20 * made.strip[0].probs).all()
     verdicts = judged(lite0, made.pixels, made.images, made.classes)
     assert all(abs(one.probability - one.unsaved) < 0.1 for one in verdicts)
-    assert sum(one.agrees for one in verdicts) >= 1
+    saved = torch.from_numpy(made.pixels).permute(0, 3, 1, 2).float() / 255
+    itself = lite0.probs(saved).numpy()[[0, 1], [340, 985]]
+    # In the very place where it was made, in torch and as 8 bits. MACO does not get to a zebra with its steps.
+    assert (itself[1:] > 0.5).all() and (recipe is MACO or itself[0] > 0.5)
+    if recipe is LESSON:  # noise that one network falls for: cut and resized as any photo is, it is nothing any more
+        assert (itself > 0.99).all() and not any(one.agrees for one in verdicts)
+    else:
+        assert sum(one.agrees for one in verdicts) >= 1
 
 
 def test_same_seed_same_picture_other_seed_another(lite0: Grafted, warm: Path) -> None:
