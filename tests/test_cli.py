@@ -88,10 +88,13 @@ def test_cache_and_doctor(painted: Path, tmp_path: Path, cli: Cli, monkeypatch: 
     copy = tmp_path / "copy"
     shutil.copytree(warm, copy)
     (copy / "mine.txt").write_text("not topwork's")
+    for room in ("weights", "zoo"):  # weights may be the user's own; what was measured of networks is measured again
+        (copy / room).mkdir(exist_ok=True)
+        (copy / room / "kept.json").write_text("{}")
     monkeypatch.setenv("TOPWORK_CACHE", str(copy))
     assert json.loads(cli("cache", "show", "--json").out)["stored"][0]["rows"] >= 48
     assert json.loads(cli("cache", "clear", "--json").out)["freed_bytes"] > 1e6
-    assert [path.name for path in copy.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in copy.iterdir()) == ["mine.txt", "weights"]
     assert "nothing stored" in cli("cache", "show").out and "nothing stored" in cli("cache", "clear").out
     (copy / "embeddings-1.sqlite").write_bytes(b"no database")
     assert cli("doctor", "--json").code == 0

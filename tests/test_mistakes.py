@@ -115,7 +115,8 @@ def test_a_mistake_is_one_message(words: str, code: int, said: list[str], place:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("config.json", "config.json is none of a bundle"),
+        ("syntax", "config.json is none of a bundle"),
+        ("value", "config.json was changed or damaged"),
         ("head.safetensors", "head.safetensors was changed or damaged"),
         ("format", "made by topwork"),
         ("gone", "head.safetensors cannot be read"),
@@ -135,6 +136,10 @@ def test_a_damaged_or_newer_bundle(file: str, said: str, place: Path, cli: Cli) 
         del facts["backbone"]["dim"]
         body = {key: value for key, value in facts.items() if key not in ("sha256", "tells")}
         config.write_text(json.dumps({**facts, "sha256": _checksum(body)}))
+    elif file in ("syntax", "value"):
+        data = bytearray(config.read_bytes())
+        data[0 if file == "syntax" else data.index(b'"sha256": "') + len('"sha256": "')] ^= 1
+        config.write_bytes(data)
     else:
         data = bytearray((place / "b.topwork" / file).read_bytes())
         data[len(data) // 2] ^= 1

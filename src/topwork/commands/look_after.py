@@ -235,7 +235,7 @@ def cache_show(*, json_: Json = False) -> int:
 
 
 def cache_clear(*, json_: Json = False) -> int:
-    """Remove stored embeddings, engine files and fetched archives; they can be made or fetched again.
+    """Remove stored embeddings, engine files, what was measured of networks, and fetched archives; weights stay.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def cache_clear(*, json_: Json = False) -> int:
     from topwork.runtime import storage_error
 
     folder = store_path().parent
-    made = [folder / name for name in ("engines", "gradients", "downloads", "scratch")]
+    made = [folder / name for name in ("engines", "gradients", "downloads", "scratch", "zoo")]  # weights are the user's to keep
     ours = [*folder.glob(f"{store_path().name}*"), *(file for place in made for file in place.rglob("*"))]
     freed = sum(file.stat().st_size for file in ours if file.is_file())
     try:
