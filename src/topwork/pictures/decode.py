@@ -68,7 +68,7 @@ class Picture:
     """EXT_MISMATCH in words, or None."""
 
 
-_FILTERS = {
+FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
@@ -192,15 +192,18 @@ def mismatch(name: str, data: bytes) -> str | None:
 
 def to_pixels(image: Image.Image, geometry: Geometry) -> Pixels:
     """RGB picture -> uint8 (size, size, 3), writable: crop and resize in one pass."""
-    width, height = image.size
+    side = geometry.size, geometry.size
+    return np.array(image.resize(side, FILTERS[geometry.interpolation], box=kept_box(*image.size, geometry)))
+
+
+def kept_box(width: int, height: int, geometry: Geometry) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of what `geometry` keeps of a picture."""
     if geometry.mode == "center":
         kept_width = kept_height = min(width, height) * geometry.crop
     else:
         kept_width, kept_height = width * geometry.crop, height * geometry.crop
     left, top = (width - kept_width) / 2, (height - kept_height) / 2
-    side = geometry.size, geometry.size
-    box = left, top, left + kept_width, top + kept_height
-    return np.array(image.resize(side, _FILTERS[geometry.interpolation], box=box))
+    return left, top, left + kept_width, top + kept_height
 
 
 _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {

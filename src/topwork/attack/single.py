@@ -1,0 +1,262 @@
+"""One photo made to be misread: attacked at its own resolution, saved, and asked again from the file."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from topwork.answers import NONE_OF_THESE, Prediction
+from topwork.attack.attacked import Attack, Attacked
+from topwork.attack.epsilon import LEVELS, told, whole_levels
+from topwork.attack.gradient import PGD
+from topwork.attack.opening import input_victim, photo_network
+from topwork.attack.photos import photo_pixels, photos_victim
+from topwork.attack.recheck import Checked, Wanted, ask, check_file, likeliest_class
+from topwork.attack.subject import Subject
+from topwork.attack.victim import Victim
+from topwork.errors import InputError
+from topwork.pictures.decode import Pixels, decode, read_bytes, to_pixels
+from topwork.pictures.reasons import BadPicture
+from topwork.runtime import publish_file
+
+Through = Literal["file", "input"]
+
+MOST_LEVELS = 64
+"""The largest change that `smallest` tries: a quarter of full brightness."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoAttack:
+    """One photo, before and after."""
+
+    subject: str
+    photo: str
+    label: str
+    """What the photo shows: as given, by its folder's name, or as the classifier says."""
+    label_from: str
+    target: str | None
+    epsilon: float
+    norm: str
+    through: Through
+    attack: str
+    """The settings, as the call that makes them."""
+    before: Prediction
+    after: Prediction
+    """Through a file: of the saved file, by `topwork predict`. Through the input: by float32 torch."""
+    fooled: bool
+    """By float32 torch, and through a file by `topwork predict` too."""
+    fooled_torch: bool
+    distance: float
+    distance_l2: float
+    queries: int
+    gradients: int
+    seconds: float
+    pixels: tuple[Pixels, Pixels]
+    """Before and after, (H, W, 3)."""
+    attacked_path: Path | None
+    checked: Checked | None
+    tried: tuple[float, ...] = ()
+    """The strengths that `smallest` tried."""
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON types."""
+        first, second = self.before, self.after
+        return {
+            "subject": self.subject,
+            "photo": self.photo,
+            "attacked_path": None if self.attacked_path is None else str(self.attacked_path),
+            "fooled": self.fooled,
+            "label": self.label,
+            "label_from": self.label_from,
+            "target": self.target,
+            "label_before": likeliest_class(first),
+            "label_after": likeliest_class(second),
+            "probability_before": first.probability,
+            "probability_after": second.probability,
+            "none_of_these_after": second.none_of_these,
+            "top_before": first.top,
+            "top_after": second.top,
+            "epsilon": self.epsilon,
+            "epsilon_255": round(self.epsilon * LEVELS, 4),
+            "norm": self.norm,
+            "distance": self.distance,
+            "distance_l2": self.distance_l2,
+            "through": self.through,
+            "attack": self.attack,
+            "fooled_torch_f32": self.fooled_torch,
+            **(self.checked.to_config() if self.checked is not None else {"engines": {}, "survives_jpeg": {}}),
+            "tried_epsilons": list(self.tried),
+            "queries": self.queries,
+            "gradient_calls": self.gradients,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def attack_photo(
+    subject: Subject,
+    photo: Path,
+    attacked_path: Path | None = None,
+    *,
+    target: str | None = None,
+    label: str | None = None,
+    epsilon: float = 8 / 255,
+    through: Through = "file",
+    attack: Attack | None = None,
+    smallest: bool = False,
+    every_engine: bool = True,
+    seed: int = 0,
+) -> PhotoAttack:
+    """The photo attacked, saved where `attacked_path` says, and asked again.
+
+    smallest: the least whole levels of brightness that fool, from 1/255 up; through the input by halving, up to 64/255.
+    Raises InputError for a photo that cannot be used or is misread already, and for a target that it shows already.
+    """
+    start = time.perf_counter()
+    used: Attack = PGD(random_start=False, stop=False, seed=seed) if attack is None else attack
+    wanted_target = None if target is None else subject.class_of(target)
+    before = ask(subject, photo)
+    label, label_from = shown(subject, photo, before, label)
+    if wanted_target == label:
+        raise InputError(f"{photo}: shows {label} already. Give another --target, or none for any other class.")
+    try:
+        image = decode(read_bytes(photo)).image
+    except BadPicture as error:
+        raise InputError(f"{photo}: {error.reason.value}: {error.detail}. Expected a picture that can be read.") from error
+    if through == "file":
+        pixels = np.array(image)
+        victim: Victim
+        victim, points = photos_victim(photo_network(subject), [pixels], subject.spec.geometry)
+    else:
+        pixels = to_pixels(image, subject.spec.geometry)
+        victim, points = input_victim(subject), torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / LEVELS
+    places = {name: torch.tensor([place]) for place, name in enumerate(subject.classes)}
+    targets = None if wanted_target is None else places[wanted_target]
+    labels = places[label]
+
+    def run(size: float) -> Attacked:
+        level = whole_levels(size) if through == "file" and used.norm == "linf" else size
+        return used(victim, points, labels, [level], targets)
+
+    if smallest:
+        attacked, epsilon, tried = _smallest(run, through)
+    else:
+        if through == "file" and used.norm == "linf" and whole_levels(epsilon) == 0:
+            raise InputError(f"epsilon {told(epsilon)}: a file of 8 bits holds steps of 1/255. Expected 1/255 or more.")
+        attacked, tried = run(epsilon), ()
+    after_pixels = _pixels_of(attacked.images[0], pixels, through)
+    fooled_torch = bool(attacked.success[0, 0])
+    wanted = Wanted(label, wanted_target)
+    checked = None
+    if through == "file" and attacked_path is not None:
+        save_png(after_pixels, attacked_path)
+        checked = check_file(subject, attacked_path, wanted, every_engine)
+        after = checked.answer
+    else:
+        after = _by_torch(subject, victim, attacked.images[0], photo)
+    change = after_pixels.astype(np.float64) / LEVELS - pixels.astype(np.float64) / LEVELS
+    exact = (attacked.images[0] - points)[0]
+    return PhotoAttack(
+        subject.name,
+        str(photo),
+        label,
+        label_from,
+        wanted_target,
+        epsilon,
+        used.norm,
+        through,
+        repr(used),
+        before,
+        after,
+        fooled_torch and (checked is None or wanted.fooled(after)),
+        fooled_torch,
+        float(np.abs(change).max()) if through == "file" else float(exact.abs().max()),
+        float(np.linalg.norm(change)) if through == "file" else float(exact.norm()),
+        int(attacked.queries.sum()),
+        int(attacked.gradients.sum()),
+        time.perf_counter() - start,
+        (pixels, after_pixels),
+        attacked_path if checked is not None else None,
+        checked,
+        tried,
+    )
+
+
+def shown(subject: Subject, photo: Path, before: Prediction, given: str | None) -> tuple[str, str]:
+    """(class that the photo shows, where that is known from). Raises InputError where the classifier says otherwise."""
+    answer = likeliest_class(before)
+    if answer is None:
+        raise InputError(f"{photo}: has no answer. Expected a picture that can be read.")
+    folder = photo.resolve().parent.name
+    label, where = (subject.class_of(given), "--label") if given is not None else (subject.known(folder), "its folder's name")
+    if label is None:
+        return answer, "the classifier's answer"
+    if label != answer:
+        raise InputError(
+            f"{photo}: is misread already: {where} says {label}, {subject.name} says {answer}. It counts as no success of an "
+            f"attack. Give a photo that is read rightly, or --label {answer}."
+        )
+    return label, where
+
+
+def _smallest(run: Callable[[float], Attacked], through: Through) -> tuple[Attacked, float, tuple[float, ...]]:
+    """(attack, its epsilon, what was tried): doubled until it fools, then halved between the last two."""
+    tried: list[float] = []
+
+    def at(levels: float) -> Attacked:
+        tried.append(levels / LEVELS)
+        return run(levels / LEVELS)
+
+    high = 1.0 if through == "file" else 0.25
+    low, found = 0.0, at(high)
+    while not found.success[0, 0] and high < MOST_LEVELS:
+        low, high = high, high * 2
+        found = at(high)
+    finest = 1.0 if through == "file" else high / 16
+    while high - low > finest and found.success[0, 0]:
+        middle = (low + high) / 2 if through == "input" else float(int(low + high) // 2)
+        one = at(middle)
+        if one.success[0, 0]:
+            found, high = one, middle
+        else:
+            low = middle
+    return found, high / LEVELS, tuple(tried)
+
+
+def _pixels_of(points: Tensor, before: Pixels, through: Through) -> Pixels:
+    if through == "file":
+        return photo_pixels(points, [before.shape[:2]])[0]
+    return np.asarray((points[0].permute(1, 2, 0) * LEVELS).round().numpy().astype(np.uint8))
+
+
+def _by_torch(subject: Subject, victim: Victim, points: Tensor, photo: Path) -> Prediction:
+    probs = (victim.exact(points) / subject.graft.temperature).softmax(1)[0]
+    values, order = probs.topk(min(5, len(probs)))
+    ranking = [
+        {"label": subject.classes[place], "probability": round(value, 6)}
+        for place, value in zip(order.tolist(), values.tolist(), strict=True)
+    ]
+    return Prediction(str(photo), ranking[0]["label"], ranking[0]["probability"], False, ranking)
+
+
+def save_png(pixels: Pixels, path: Path) -> None:
+    """Write pixels (H, W, 3) as a PNG, in one step. Raises StorageError."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    publish_file(path, out.getvalue())
+
+
+def said(answer: Prediction) -> str:
+    """An answer in words: cat 98.2 %; none of these (most like cat 98.2 %)."""
+    chance = f"{100 * (answer.probability or 0):.1f} %"
+    if answer.none_of_these:
+        return f"{NONE_OF_THESE} (most like {likeliest_class(answer)} {chance})"
+    return f"{likeliest_class(answer)} {chance}"
