@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import classify, compare, data, demo, finetune, look, look_after, quiz, zoo
+from topwork.commands import attack, classify, compare, data, demo, finetune, look, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -40,6 +40,7 @@ COMMANDS: tuple[tuple[str, Callable[..., int]], ...] = (
     ("look", look.look),
     ("explain", look.explain),
     ("ideal", look.ideal),
+    ("attack", attack.attack),
     ("distance", compare.distance),
     ("compare", compare.compare),
     ("curve", compare.curve),

@@ -8,6 +8,7 @@ import hashlib
 from importlib import resources
 
 from topwork.report import challenge, results
+from topwork.report.attack import attack
 from topwork.report.audit import audit
 from topwork.report.charts import MARK
 from topwork.report.confidence import confidence
@@ -28,6 +29,7 @@ NAVIGATION = (
     ("curve", "More photos"),
     ("compare", "Networks"),
     ("map", "Map"),
+    ("attack", "Attacks"),
     ("audit", "Pictures"),
     ("making", "How it was made"),
 )
@@ -46,6 +48,7 @@ def render(facts: Facts, thumbnails: Thumbnails) -> str:
             results.mistakes(facts, look),
             confidence(facts),
             told_of_challenge(facts),
+            attack(facts, look),
             audit(facts, look),
             making(facts),
         )

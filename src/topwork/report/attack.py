@@ -1,0 +1,96 @@
+"""The section about attacks: how much of the accuracy a small change leaves, and whether the measurement can be believed."""
+
+from __future__ import annotations
+
+from topwork.report import charts
+from topwork.report.parts import Thumbnails, gallery, part, photo, section, table
+from topwork.report.text import Facts, count, figure, name, number, plural, safe
+
+MOST_TURNS = 12
+MOST_PHOTOS = 6
+
+
+def attack(facts: Facts, thumbnails: Thumbnails) -> str:
+    """The curve, each picture's smallest change, what was turned into what, and the controls."""
+    found = facts.get("attack") or {}
+    curve = found.get("curve") or []
+    if not curve:
+        return ""
+    rows = [
+        (
+            _strength(point, found) if number(point.get("epsilon")) else "as they are",
+            {"accuracy": point.get("share"), "accuracy_low": point.get("low"), "accuracy_high": point.get("high")},
+        )
+        for point in curve
+    ]
+    through = "the saved file, opened as any picture" if found.get("through") == "file" else "what the network sees"
+    lead = (
+        f"Of {plural(found.get('n'), 'picture')} that are read rightly, how many are still after each value of a picture was "
+        f"changed by at most this much ({safe(figure(found.get('attack')))}; through {through}). "
+        f"{count(found.get('misread') or 0)} were misread to begin with and do not count."
+    )
+    return section(
+        "attack",
+        "How little it takes to fool it",
+        lead,
+        f'<figure class="plot">{charts.intervals(rows)}</figure>'
+        + _controls(found)
+        + _turned(found)
+        + _photos(
+            "The most fragile", "The smallest change was enough here.", found.get("most_fragile") or [], found, thumbnails
+        )
+        + _photos(
+            "The hardest",
+            "These took the largest change, or were not fooled at all.",
+            found.get("hardest") or [],
+            found,
+            thumbnails,
+        ),
+    )
+
+
+def _strength(point: Facts, found: Facts) -> str:
+    if found.get("norm") == "linf":
+        return f"{figure(number(point.get('epsilon_255')))}/255"
+    return f"length {figure(number(point.get('epsilon')))}"
+
+
+def _controls(found: Facts) -> str:
+    rows = [
+        (
+            ("✓" if one.get("passed") else "✗") + f" <span>{safe(one.get('name') or '')}</span>",
+            safe(one.get("measured") or ""),
+            "" if one.get("passed") else safe(one.get("meaning") or ""),
+        )
+        for one in found.get("controls") or []
+    ]
+    lead = "An attack that fails proves nothing. These checks tell a strong classifier from a weak attack."
+    return part("Can this be believed?", lead, table(("Check", "Measured", "What it means"), rows, "Controls", "list"))
+
+
+def _turned(found: Facts) -> str:
+    turned = found.get("turned_into") or []
+    rows = [(name(one.get("label"), 40), name(one.get("becomes"), 40), count(one.get("count"))) for one in turned[:MOST_TURNS]]
+    return part(
+        "What becomes what", "", table(("Class", "Becomes", "Pictures"), rows, "Classes before and after", "list", (2,))
+    )
+
+
+def _photos(title: str, lead: str, pictures: list[Facts], found: Facts, thumbnails: Thumbnails) -> str:
+    figures = []
+    for one in pictures[:MOST_PHOTOS]:
+        smallest = number(one.get("smallest"))
+        size = (
+            "never" if smallest is None else f"{255 * smallest:.2g}/255" if found.get("norm") == "linf" else f"{smallest:.2g}"
+        )
+        becomes = "" if smallest is None else f": {name(one.get('becomes'), 40)}"
+        caption = f'<span class="said">{safe(size)}{becomes}</span> '
+        figures.append(
+            photo(
+                one.get("path"),
+                thumbnails,
+                f"{caption}<span>is {name(one.get('label'), 40)}</span>",
+                f"picture of {one.get('label')}",
+            )
+        )
+    return part(title, lead, gallery(figures, len(figures)))

@@ -1,0 +1,140 @@
+"""One photo: what is claimed is true of the file on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from running import Cli
+from topwork import Classifier
+from topwork.attack.epsilon import read_epsilon, read_epsilons, told, whole_levels
+from topwork.attack.recheck import Wanted, check_file
+from topwork.attack.single import attack_photo
+from topwork.attack.subject import open_subject
+from topwork.errors import InputError, UnknownName
+from topwork.pictures.decode import decode, read_bytes
+
+pytestmark = pytest.mark.usefixtures("warm")
+
+
+@pytest.fixture
+def red(painted: Path) -> Path:
+    return painted / "red bars" / "03.png"
+
+
+def levels(one: Path, other: Path) -> int:
+    """The largest difference of two files, in levels of 8 bits."""
+    first, second = (np.array(decode(read_bytes(file)).image).astype(int) for file in (one, other))
+    return int(np.abs(first - second).max())
+
+
+def test_the_file_on_disk_fools_the_ordinary_way(bundle: Path, red: Path, tmp_path: Path, cli: Cli) -> None:
+    out = tmp_path / "out.png"
+    done = cli("attack", bundle, red, "--target", "blue checks", "--epsilon", "16/255", "-o", out, "--json", "--quiet")
+    found = json.loads(done.out)
+    assert done.code == 0, done.err
+    attacked = Path(found["attacked_path"])
+    assert attacked == tmp_path / "out-attacked.png" and Image.open(attacked).format == "PNG"
+    assert found["fooled"] and found["fooled_torch_f32"] and found["label_before"] == "red bars"
+    assert found["label_after"] == "blue checks" == Classifier.load(bundle).predict(attacked, always_answer=True).labels[0]
+    assert found["probability_after"] == pytest.approx(Classifier.load(bundle).predict(attacked)[0].probability, abs=1e-6)
+    assert 0 < levels(red, attacked) <= 16 and found["distance"] == pytest.approx(levels(red, attacked) / 255)
+    assert found["epsilon"] == pytest.approx(16 / 255) and found["epsilon_255"] == 16
+    assert len(found["engines"]) >= 2 and all(isinstance(one, bool) for one in found["engines"].values())
+    assert set(found["survives_jpeg"]) == {"95", "90", "75", "50"}
+    assert Image.open(found["figure"]).size[0] > 1000
+    assert not [file for file in tmp_path.iterdir() if file.name not in ("out.png", "out-attacked.png", "cache")]
+    again = cli("attack", bundle, red, "--target", "blue checks", "--epsilon", "16/255", "-o", tmp_path / "b.png", "--quiet")
+    assert "fooled (wanted blue checks)" in again.out
+    assert attacked.read_bytes() == (tmp_path / "b-attacked.png").read_bytes()  # same seed, same pixels
+
+
+def test_the_smallest_is_enough_and_one_less_is_not(bundle: Path, red: Path, tmp_path: Path) -> None:
+    subject = open_subject(bundle)
+    found = attack_photo(subject, red, tmp_path / "a.png", smallest=True, every_engine=False)
+    size = round(found.epsilon * 255)
+    assert found.fooled and levels(red, tmp_path / "a.png") <= size
+    assert found.tried[0] == pytest.approx(1 / 255)
+    if size > 1:
+        weaker = attack_photo(subject, red, tmp_path / "b.png", epsilon=(size - 1) / 255, every_engine=False)
+        assert not weaker.fooled
+
+
+def test_through_the_input_no_file_is_claimed(bundle: Path, red: Path, tmp_path: Path) -> None:
+    found = attack_photo(open_subject(bundle), red, tmp_path / "a.png", through="input", epsilon=16 / 255)
+    assert found.attacked_path is None and found.checked is None and not (tmp_path / "a.png").exists()
+    assert found.pixels[0].shape == (224, 224, 3)
+    assert found.fooled == (found.after.label != "red bars")
+    assert found.to_config()["engines"] == {}
+
+
+def test_an_untouched_file_fools_nobody(bundle: Path, red: Path) -> None:
+    checked = check_file(open_subject(bundle), red, Wanted("red bars"))
+    assert not any(checked.engines.values()) and not any(checked.jpeg.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--target", "red bars"], "shows red bars already"),
+        (["--target", "red barz"], "Did you mean red bars"),
+        (["--label", "blue bars"], "is misread already: --label says blue bars"),
+        (["--epsilon", "8"], "Did you mean 8/255?"),
+        (["--epsilon", "0"], "expected a strength above 0"),
+        (["--epsilon", "ten"], "expected a strength above 0"),
+        (["--epsilon", "0.5/255"], "holds steps of 1/255"),
+        (["--epsilon", "1/255,2/255"], "attacked with one strength"),
+        (["--attack", "ddn"], "measures changes in l2"),
+        (["--report"], "Give a bundle and a folder"),
+    ],
+)
+def test_a_mistake_is_one_message(words: list[str], says: str, bundle: Path, red: Path, cli: Cli, tmp_path: Path) -> None:
+    done = cli("attack", bundle, red, "-o", tmp_path / "out.png", *words)
+    assert done.code == 1 and done.out == ""
+    assert says in done.err and "Traceback" not in done.err and done.err.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_photo_that_is_misread_already_does_not_count(bundle: Path, red: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "blue bars" / "1.png"
+    wrong.parent.mkdir()
+    wrong.write_bytes(red.read_bytes())
+    with pytest.raises(InputError, match="is misread already: its folder's name says blue bars"):
+        attack_photo(open_subject(bundle), wrong)
+
+
+def test_what_is_missing_or_broken_is_told(bundle: Path, painted: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_bytes(b"")
+    assert "EMPTY" in cli("attack", bundle, tmp_path / "no.png").err
+    assert "no such file or folder" in cli("attack", bundle, tmp_path / "gone.png").err
+    assert "expected a bundle and then one photo" in cli("attack", painted / "red bars" / "03.png").err
+    assert "no such bundle" in cli("attack", tmp_path / "x.topwork", painted / "red bars" / "03.png").err
+
+
+def test_epsilons_are_read_and_told() -> None:
+    assert read_epsilon("8/255") == pytest.approx(8 / 255) and read_epsilon(" 0.03 ") == 0.03 and read_epsilon("3", "l2") == 3
+    assert read_epsilons("4/255, 1/255,4/255") == pytest.approx((1 / 255, 4 / 255))
+    assert [told(one) for one in (8 / 255, 0.5 / 255, 0.25 / 255)] == ["8/255", "0.5/255", "0.25/255"]
+    assert whole_levels(0.5 / 255) == 0 and whole_levels(7.9 / 255) == 7 / 255 and whole_levels(8 / 255) == 8 / 255
+
+
+def test_classes_of_a_backbone_have_many_names() -> None:
+    subject = open_subject(None)
+    assert {subject.known(name) for name in ("zebra", "Zebra", "340-zebra", "n02391049")} == {"zebra"}
+    assert subject.known("tiger_cat") == "tiger cat" and subject.known("no such thing") is None
+    with pytest.raises(UnknownName, match="zebra"):
+        subject.class_of("zebras")
+
+
+@pytest.mark.photos
+def test_a_real_dog_becomes_a_cat(photos: Path, tmp_path: Path) -> None:
+    pictures = {name: sorted((photos / "cats-vs-dogs" / "train" / name).iterdir())[:40] for name in ("cat", "dog")}
+    Classifier.fit([(file, name) for name, files in pictures.items() for file in files]).save(tmp_path / "few.topwork")
+    dog = sorted((photos / "cats-vs-dogs" / "test" / "dog").iterdir())[0]
+    found = attack_photo(open_subject(tmp_path / "few.topwork"), dog, tmp_path / "cat.png", target="cat", epsilon=8 / 255)
+    assert found.fooled and found.checked is not None and all(found.checked.engines.values())
+    assert found.checked.jpeg[95] and levels(dog, tmp_path / "cat.png") <= 8
