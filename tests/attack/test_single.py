@@ -38,7 +38,9 @@ def test_the_file_on_disk_fools_the_ordinary_way(bundle: Path, red: Path, tmp_pa
     found = json.loads(done.out)
     assert done.code == 0, done.err
     attacked = Path(found["attacked_path"])
-    assert attacked == tmp_path / "out-attacked.png" and Image.open(attacked).format == "PNG"
+    assert attacked == tmp_path / "out-attacked.png"
+    with Image.open(attacked) as saved:
+        assert saved.format == "PNG"
     assert found["fooled"] and found["fooled_torch_f32"] and found["label_before"] == "red bars"
     assert found["label_after"] == "blue checks" == Classifier.load(bundle).predict(attacked, always_answer=True).labels[0]
     assert found["probability_after"] == pytest.approx(Classifier.load(bundle).predict(attacked)[0].probability, abs=1e-6)
@@ -46,7 +48,8 @@ def test_the_file_on_disk_fools_the_ordinary_way(bundle: Path, red: Path, tmp_pa
     assert found["epsilon"] == pytest.approx(16 / 255) and found["epsilon_255"] == 16
     assert len(found["engines"]) >= 2 and all(isinstance(one, bool) for one in found["engines"].values())
     assert set(found["survives_jpeg"]) == {"95", "90", "75", "50"}
-    assert Image.open(found["figure"]).size[0] > 1000
+    with Image.open(found["figure"]) as drawn:
+        assert drawn.size[0] > 1000
     assert not [file for file in tmp_path.iterdir() if file.name not in ("out.png", "out-attacked.png", "cache")]
     again = cli("attack", bundle, red, "--target", "blue checks", "--epsilon", "16/255", "-o", tmp_path / "b.png", "--quiet")
     assert "fooled (wanted blue checks)" in again.out
