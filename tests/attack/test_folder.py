@@ -24,7 +24,7 @@ from topwork.attack.victim import network
 from .toys import CLASSES, Masked, toy
 
 pytestmark = pytest.mark.usefixtures("warm")
-QUICK = ("--epsilon", "2/255,32/255", "--most", "8", "--quiet")
+QUICK = ("--epsilon", "2/255,32/255", "--quiet")
 
 
 @pytest.fixture

@@ -65,7 +65,10 @@ def test_integrated_gradients_are_complete(lite0: Grafted, zebra: Tensor, warm: 
 
 @pytest.mark.photos
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_tell_more_than_chance(method: str, lite0: Grafted, photos: Path, warm: Path) -> None:
+def test_maps_tell_more_than_chance(
+    method: str, lite0: Grafted, photos: Path, warm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topwork.look.attribution.MOST_STEPS", 64)  # how complete more steps are is another test's
     deletion, insertion, by_chance = [], [], []
     for name in PICTURES:
         image = photo(next((photos / "imagenet-one-per-class").glob(f"{name}-*")), lite0)

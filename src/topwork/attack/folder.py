@@ -217,7 +217,8 @@ class _Worker:
             settings.seed,
             lead=LEAD * (settings.through == "file"),
         )
-        count, at, found = Count.none(len(points)), torch.full((len(points),), torch.inf), points.clone()
+        count, found = Count.none(len(points)), points.clone()
+        at = torch.full((len(points),), torch.inf, dtype=torch.float64)  # in float32 8/255 lies above 8/255
         for epsilon in sorted(self.bench.epsilons):
             todo = at.isinf().nonzero().flatten()
             if not len(todo):
