@@ -39,7 +39,7 @@ class FitSettings:
     """How a classifier is made."""
 
     backbone: str = "lite0"
-    """lite0, or timm:NAME."""
+    """lite0 or another short name, timm:NAME, or keras:NAME."""
     weights: str = "pretrained"
     """pretrained, random (for tests of speed), or a file: safetensors or a torch state dict."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
-from topwork.commands import attack, classify, compare, data, demo, finetune, look, look_after, quiz, zoo
+from topwork.commands import attack, classify, compare, curve, data, demo, distance, finetune, look, look_after, quiz, zoo
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -41,10 +41,10 @@ COMMANDS: tuple[tuple[str, Callable[..., int]], ...] = (
     ("explain", look.explain),
     ("ideal", look.ideal),
     ("attack", attack.attack),
-    ("distance", compare.distance),
+    ("distance", distance.distance),
     ("compare", compare.compare),
-    ("curve", compare.curve),
-    ("map", compare.map_),
+    ("curve", curve.curve),
+    ("map", curve.map_),
     ("zoo list", zoo.zoo_list),
     ("zoo show", zoo.zoo_show),
     ("zoo get", zoo.zoo_get),

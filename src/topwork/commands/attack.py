@@ -15,6 +15,7 @@ from topwork.commands.common import (
     Quiet,
     Seed,
     Switch,
+    Weights,
     number,
     percent,
     progress_bar,
@@ -39,7 +40,7 @@ def attack(
     *,
     backbone: Annotated[str | None, Parameter(name=["--backbone", "-b"])] = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    weights: str = "pretrained",
+    weights: Weights = "pretrained",
     target: str | None = None,
     label: str | None = None,
     epsilon: str | None = None,
@@ -68,11 +69,9 @@ def attack(
     words
         A bundle and a photo or folder; with --backbone only the photo or folder.
     backbone
-        Attack a backbone with the classes it was trained on: lite0, or timm:NAME.
+        Attack a network with the classes it was trained on: lite0, vgg16, timm:NAME or keras:NAME.
     out
         The figure to write, .png, .svg or .pdf; a photo's attacked file is written beside it, as NAME-attacked.png.
-    weights
-        Of the backbone: pretrained, random, or a file.
     target
         The class that shall be seen; without it any other than the right one will do. For a folder also: random.
     label
@@ -99,12 +98,6 @@ def attack(
         Write what a folder gave into the bundle's report.html.
     seed
         Draws the random starts.
-    offline
-        Never fetch weights of a timm network.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     """
     from topwork.attack.bench import BenchSettings
     from topwork.attack.epsilon import USUAL, read_epsilons

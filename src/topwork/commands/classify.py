@@ -15,14 +15,16 @@ from topwork.commands.common import (
     EXIT_PARTIAL,
     Backbone,
     Device,
-    EngineName,
+    Engine,
     Json,
     Offline,
     Out,
     Quiet,
     Seed,
+    Store,
     Switch,
     Verbose,
+    Weights,
     number,
     percent,
     progress_bar,
@@ -43,13 +45,13 @@ def fit(
     out: Out,
     test: str | None = None,
     backbone: Backbone = "lite0",
-    weights: str = "pretrained",
-    engine: EngineName = "auto",
+    weights: Weights = "pretrained",
+    engine: Engine = "auto",
     device: Device = "auto",
     test_share: Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))] = 0.2,
     seed: Seed = 0,
     slim: Switch = False,
-    store: bool = True,
+    store: Store = True,
     offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
@@ -65,28 +67,12 @@ def fit(
         The bundle to write, NAME.topwork; an older bundle of that name is replaced.
     test
         Labelled pictures for the score. Without it those under test/, else a part is held out.
-    backbone
-        lite0, or timm:NAME.
-    weights
-        pretrained, random, or a file.
-    engine
-        What runs the backbone; auto measures once and remembers.
-    device
-        Where torch runs.
     test_share
         Share of each class held out where no test pictures are given.
     seed
         Draws the split and the folds.
     slim
         Refer to the backbone by name instead of holding it.
-    store
-        Keep embeddings, so that the next fit need not make them again.
-    offline
-        Never fetch weights of a timm network. lite0 never needs a network.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     verbose
         Tell the reason of every automatic choice, the seconds of each step, and every broken picture.
     """
@@ -192,12 +178,6 @@ def predict(
         How many classes the ranking shows.
     format_
         One line of text for each picture, or a CSV table.
-    offline
-        Never fetch anything; only a slim bundle on a timm network would.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     verbose
         Tell the engine, the seconds, and how far each picture is from the threshold for "none of these".
     """
@@ -270,12 +250,6 @@ def score(
         A folder with one folder per class, or a CSV with path,label.
     fail_under
         Exit with code 4 when the accuracy is below this share (0.95) or percentage (95); 1 is all of them.
-    offline
-        Never fetch anything; only a slim bundle on a timm network would.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     verbose
         Tell every class, and every mistake and broken picture.
     """

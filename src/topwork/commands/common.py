@@ -18,15 +18,47 @@ from topwork.runtime import in_words
 EXIT_ERROR, EXIT_USAGE, EXIT_PARTIAL, EXIT_GATE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
-Backbone = Annotated[str, Parameter(name=["--backbone", "-b"])]
-EngineName = Literal["auto", "torch", "openvino", "onnxruntime"]
-Device = Literal["auto", "cpu", "cuda"]
+Backbone = Annotated[
+    str,
+    Parameter(
+        name=["--backbone", "-b"],
+        help="The network: lite0, which comes with the install, or one of topwork zoo list: vgg16, timm:NAME, keras:NAME.",
+    ),
+]
+Weights = Annotated[
+    str, Parameter(help="The network's weights: pretrained, random, or a file (.safetensors, .pth, .weights.h5, .h5).")
+]
+Engine = Annotated[
+    Literal["auto", "torch", "openvino", "onnxruntime"],
+    Parameter(help="What runs the network; auto measures once and remembers."),
+]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where torch runs.")]
+Store = Annotated[bool, Parameter(help="Keep stored embeddings and use them, so that they are not made again.")]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
-Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False)]
+Offline = Annotated[
+    bool,
+    Parameter(name="--offline", negative="", show_default=False, help="Fetch nothing; what is not on this machine is told."),
+]
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative="",
+        show_default=False,
+        help="Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    Parameter(
+        name=["--quiet", "-q"],
+        negative="",
+        show_default=False,
+        help="No progress bar, and no other word of what is being done.",
+    ),
+]
 Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False)]
-Offline = Annotated[bool, Parameter(name="--offline", negative="", show_default=False)]
 
 QUIET_FOR = 1.0
 """Seconds of work before a progress bar shows."""

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 def data_list(*, json_: Json = False) -> int:
-    """List the data sets that can be fetched.
-
-    Parameters
-    ----------
-    json_
-        Print one JSON document.
-    """
+    """List the data sets that can be fetched."""
     from dataclasses import asdict
 
     from topwork.datasets.catalogue import CATALOGUE
@@ -70,12 +64,6 @@ def data_get(
         Cats and dogs in the place of breeds.
     keep
         Leave the fetched archives in the cache folder.
-    offline
-        Never fetch.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     """
     from topwork.datasets.getting import get
 

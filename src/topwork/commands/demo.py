@@ -14,8 +14,6 @@ def demo(folder: Path = Path("topwork-demo"), /, *, quiet: Quiet = False) -> int
     ----------
     folder
         Where to work; made if it is not there.
-    quiet
-        No progress bar.
     """
     from topwork.demo import write_digits
     from topwork.fitting import fit

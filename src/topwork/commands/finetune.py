@@ -24,6 +24,7 @@ from topwork.commands.common import (
     Seed,
     Switch,
     Verbose,
+    Weights,
     number,
     percent,
     progress_bar,
@@ -93,16 +94,8 @@ def finetune(
         Gigabytes of disk for activations while it learns, at most; they are removed at the end.
     scratch_folder
         Where. Without it, in the cache folder.
-    device
-        Where the learning runs.
     seed
         Draws validation pictures, views, order and dropout.
-    offline
-        Never fetch anything; only a slim bundle on a timm network would.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar, and not what each epoch did.
     verbose
         Tell the reason of every choice and the seconds of each step.
     """
@@ -273,7 +266,7 @@ def tricks(
     *,
     out: Out,
     backbone: Backbone = "lite0",
-    weights: str = "pretrained",
+    weights: Weights = "pretrained",
     seeds: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=10))] = 5,
     seed: Seed = 0,
     offline: Offline = False,
@@ -290,20 +283,10 @@ def tricks(
         A folder with one folder per class, or a CSV with path,label[,split]; a test part of it is left out.
     out
         The folder for the table (tricks.json) and the figures: tricks.png, spread.png, optimisers.png.
-    backbone
-        lite0, or timm:NAME.
-    weights
-        pretrained, random, or a file.
     seeds
         Runs of every trick, each with its own split and start.
     seed
         The first seed.
-    offline
-        Never fetch weights of a timm network. lite0 never needs a network.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar, and no line for each trick that is done.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from topwork.runtime import make_folder, publish_file

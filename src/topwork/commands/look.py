@@ -14,6 +14,7 @@ from topwork.commands.common import (
     Quiet,
     Seed,
     Switch,
+    Weights,
     number,
     percent,
     progress_bar,
@@ -32,7 +33,7 @@ def look(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     backbone: Source = None,
-    weights: str = "pretrained",
+    weights: Weights = "pretrained",
     layer: str = "all",
     list_layers: Switch = False,
     pca: Switch = False,
@@ -48,19 +49,13 @@ def look(
     out
         The PNG to write.
     backbone
-        Instead of a bundle: lite0, timm:NAME.
-    weights
-        Of the backbone: pretrained, random, or a file.
+        Instead of a bundle: a network, lite0, vgg16, timm:NAME or keras:NAME.
     layer
         A layer's name, or all: a strip for each stage.
     list_layers
         Tell the layers instead; no picture is needed.
     pca
         The three main directions of a layer as colours, instead of its strongest channels.
-    offline
-        Never fetch weights of a timm network.
-    json_
-        Print one JSON document.
     """
     from topwork.look import showing
 
@@ -84,7 +79,7 @@ def explain(
     *,
     out: Out,
     backbone: Source = None,
-    weights: str = "pretrained",
+    weights: Weights = "pretrained",
     class_: Annotated[str | None, Parameter(name="--class")] = None,
     against: str | None = None,
     method: Literal["gradcam", "ig", "smoothgrad", "occlusion"] = "gradcam",
@@ -102,9 +97,7 @@ def explain(
     out
         The PNG to write.
     backbone
-        Instead of a bundle: a network with its original classes, lite0 or timm:NAME.
-    weights
-        Of the backbone: pretrained, random, or a file.
+        Instead of a bundle: a network with its original classes, lite0, vgg16, timm:NAME or keras:NAME.
     class_
         The class to explain; without it the one that is predicted.
     against
@@ -115,10 +108,6 @@ def explain(
         Of gradcam; without it the last layer with maps that the answer depends on.
     check
         Also tell whether the most telling pixels matter more than random ones: deletion and insertion.
-    offline
-        Never fetch weights of a timm network.
-    json_
-        Print one JSON document.
     """
     from topwork.look.showing import explained
 
@@ -169,7 +158,7 @@ def ideal(
     *,
     out: Out,
     backbone: Source = None,
-    weights: str = "pretrained",
+    weights: Weights = "pretrained",
     recipe: Literal["fourier", "maco", "lesson"] = "fourier",
     steps: int | None = None,
     rate: float | None = None,
@@ -195,9 +184,7 @@ def ideal(
     out
         A PNG (of several classes: their sheet), or a folder for one PNG each and the sheet.
     backbone
-        Instead of a bundle: a network with its original classes, lite0 or timm:NAME.
-    weights
-        Of the backbone: pretrained, random, or a file.
+        Instead of a bundle: a network with its original classes, lite0, vgg16, timm:NAME or keras:NAME.
     recipe
         fourier and maco are recognised by other networks; lesson is noise, cross-entropy and smoothness on plain pixels.
     steps
@@ -222,12 +209,6 @@ def ideal(
         What gives the gradients.
     seed
         Draws the start and the views.
-    offline
-        Never fetch weights of a timm network.
-    json_
-        Print one JSON document.
-    quiet
-        No progress bar.
     """
     from topwork.look.portraits import PortraitSettings, portraits
 

@@ -9,13 +9,15 @@ from topwork.commands.common import (
     EXIT_PARTIAL,
     Backbone,
     Device,
-    EngineName,
+    Engine,
     Json,
     Offline,
     Out,
     Quiet,
     Seed,
+    Store,
     Verbose,
+    Weights,
     number,
     percent,
     progress_bar,
@@ -34,11 +36,11 @@ def audit(
     /,
     *,
     backbone: Backbone = "lite0",
-    weights: str = "pretrained",
-    engine: EngineName = "auto",
+    weights: Weights = "pretrained",
+    engine: Engine = "auto",
     device: Device = "auto",
     seed: Seed = 0,
-    store: bool = True,
+    store: Store = True,
     offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
@@ -50,24 +52,8 @@ def audit(
     ----------
     pictures
         A folder with one folder per class, train/ and test/ above such folders, or a CSV with path,label[,split].
-    backbone
-        lite0, or timm:NAME.
-    weights
-        pretrained, random, or a file.
-    engine
-        What runs the backbone.
-    device
-        Where torch runs.
     seed
         Draws the folds.
-    store
-        Keep and use stored embeddings.
-    offline
-        Never fetch weights of a timm network. lite0 never needs a network.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     verbose
         Tell every finding, not only the first five of a kind.
     """
@@ -129,10 +115,10 @@ def embed(
     *,
     out: Out,
     backbone: Backbone = "lite0",
-    weights: str = "pretrained",
-    engine: EngineName = "auto",
+    weights: Weights = "pretrained",
+    engine: Engine = "auto",
     device: Device = "auto",
-    store: bool = True,
+    store: Store = True,
     offline: Offline = False,
     json_: Json = False,
     quiet: Quiet = False,
@@ -146,22 +132,6 @@ def embed(
         A folder of pictures; where it has class folders their names are kept as labels.
     out
         Where to write: FILE.npz or FILE.parquet.
-    backbone
-        lite0, or timm:NAME.
-    weights
-        pretrained, random, or a file.
-    engine
-        What runs the backbone; auto measures once and remembers.
-    device
-        Where torch runs.
-    store
-        Keep and use stored embeddings.
-    offline
-        Never fetch weights of a timm network. lite0 never needs a network.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
-    quiet
-        No progress bar.
     verbose
         Tell why this engine was chosen, and every broken picture.
     """
@@ -208,13 +178,7 @@ def embed(
 
 
 def cache_show(*, json_: Json = False) -> int:
-    """Show what is stored, one line per backbone and precision.
-
-    Parameters
-    ----------
-    json_
-        Print one JSON document.
-    """
+    """Show what is stored, one line per backbone and precision."""
     from topwork.features.store import store_path, summary
 
     rows = summary()
@@ -235,13 +199,7 @@ def cache_show(*, json_: Json = False) -> int:
 
 
 def cache_clear(*, json_: Json = False) -> int:
-    """Remove stored embeddings, engine files, what was measured of networks, and fetched archives; weights stay.
-
-    Parameters
-    ----------
-    json_
-        Print one JSON document.
-    """
+    """Remove stored embeddings, engine files, what was measured of networks, and fetched archives; weights stay."""
     import shutil
 
     from topwork.features.store import store_path
@@ -270,13 +228,7 @@ def _megabytes(count: int) -> str:
 
 
 def doctor(*, json_: Json = False) -> int:
-    """Show versions, processor, engines and caches, and why each engine was chosen.
-
-    Parameters
-    ----------
-    json_
-        Print one JSON document.
-    """
+    """Show versions, processor, engines and caches, and why each engine was chosen."""
     import json
     import platform
 

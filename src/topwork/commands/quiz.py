@@ -27,8 +27,6 @@ def quiz(which: Literal["before", "after"], /, *, json_: Json = False) -> int:
     ----------
     which
         before: what to know before the lessons; after: what they taught.
-    json_
-        Print one JSON document; after a mistake nothing is printed, see the exit code and stderr.
     """
     from topwork.quiz.questions import load, mark
 

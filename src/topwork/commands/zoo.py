@@ -23,10 +23,8 @@ def zoo_list(*, family: str = "", json_: Json = False, verbose: Verbose = False)
     ----------
     family
         Only networks of this family, or whose name begins so: vgg, resnet, mobilenet.
-    json_
-        Print one JSON document; it holds every network.
     verbose
-        Print every network.
+        Print every network; --json holds every one.
     """
     from topwork.errors import InputError
     from topwork.zoo.catalogue import every_network
@@ -79,10 +77,8 @@ def zoo_show(name: str, /, *, json_: Json = False, verbose: Verbose = False) -> 
     ----------
     name
         A short name, timm:NAME or keras:NAME.
-    json_
-        Print one JSON document; it names every layer.
     verbose
-        Name every layer.
+        Name every layer; --json names every one.
     """
     from topwork.features.bench import remembered
     from topwork.zoo.facts import described
@@ -154,12 +150,6 @@ def zoo_get(name: str, /, *, offline: Offline = False, json_: Json = False, quie
     ----------
     name
         A short name, timm:NAME or keras:NAME.
-    offline
-        Fetch nothing; say whether the weights are here.
-    json_
-        Print one JSON document.
-    quiet
-        No progress bar.
     """
     from topwork.runtime import sha256_file
     from topwork.zoo.facts import get_weights
@@ -175,16 +165,12 @@ def zoo_get(name: str, /, *, offline: Offline = False, json_: Json = False, quie
 
 
 def zoo_classes(word: str, /, *, backbone: Backbone = "lite0", json_: Json = False) -> int:
-    """Find the classes a network was trained on, by a word of their name.
+    """Find the classes a network was trained on, by a word of their name; without -b the 1,000 of ImageNet.
 
     Parameters
     ----------
     word
         A part of the name: zebra, retriever. An empty one finds all.
-    backbone
-        Whose classes; without it the 1,000 of ImageNet.
-    json_
-        Print one JSON document.
     """
     from topwork.errors import InputError
     from topwork.zoo.labels import find_labels
@@ -213,10 +199,6 @@ def zoo_bench(names: Annotated[list[str], Parameter(negative="")], /, *, json_: 
     ----------
     names
         Short names, timm:NAME or keras:NAME. Their weights need not be here: the speed does not depend on them.
-    json_
-        Print one JSON document.
-    quiet
-        Do not say which network is being measured.
     """
     from topwork.features.bench import bench
     from topwork.runtime import cores, processor

@@ -31,7 +31,7 @@ class LookSettings:
     """Which network looks at the pictures, and at how many."""
 
     backbone: str = "lite0"
-    """lite0, or timm:NAME."""
+    """lite0 or another short name, timm:NAME, or keras:NAME."""
     weights: str = "pretrained"
     """pretrained, random, or a file."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
