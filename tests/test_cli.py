@@ -82,8 +82,7 @@ def test_embed_writes_both_formats(painted: Path, tmp_path: Path, cli: Cli) -> N
 def test_cache_and_doctor(painted: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, warm: Path) -> None:
     assert cli("embed", painted, "-o", tmp_path / "f.npz").code == 0
     facts = json.loads(cli("doctor", "--json").out)
-    assert all("cosine" in one["reason"] for one in facts["choices"] if one["backbone"] == "lite0")
-    assert "lite0" in {one["backbone"] for one in facts["choices"]}
+    assert any("cosine" in one["reason"] for one in facts["choices"] if one["backbone"] == "lite0")
     assert facts["versions"]["topwork"] and "openvino" in facts["engines"] and not facts["problems"]
     assert topwork.__version__ in cli("doctor").out
     copy = tmp_path / "copy"
