@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 import topwork
 from running import Cli
+from topwork.commands.app import COMMANDS, GROUPS
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -117,3 +118,16 @@ def test_help_tells_every_flag(cli: Cli) -> None:
         done = cli(command, "--help")
         assert done.code == 0 and f"Usage: topwork {command}" in done.out
     assert cli("--version").out.strip() == topwork.__version__
+
+
+def test_the_list_of_commands_says_what_they_say_of_themselves(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    every, groups = cli("--help").out, {words.partition(" ")[0] for words, _, _ in COMMANDS if " " in words}
+    for words, _, title in COMMANDS:
+        group = words.partition(" ")[0]
+        own = next(line.strip() for line in cli(*words.split(), "--help").out.splitlines()[1:] if line.strip())
+        if group in groups:
+            assert own in cli(group, "--help").out and not title
+        else:
+            assert own == title and title in every
+    assert all(told in every for told in GROUPS.values())
