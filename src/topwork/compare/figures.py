@@ -15,11 +15,14 @@ from topwork.runtime import publish_file
 if TYPE_CHECKING:
     from topwork.compare.distance import Distance
     from topwork.compare.learning import Curve
-    from topwork.compare.picker import Comparison
+    from topwork.compare.picker import Compared, Comparison
 
 GREEN, RUST, INK, SOFT, FAINT = "#3e8a5e", "#c8583a", "#2b2a26", "#8a877d", "#dedbd2"
 PAPER = "#fdfcf8"
 SUFFIXES = (".png", ".svg")
+
+LABEL_PLACES = (7, -13, 20, -26, 33, -39, 46, -52, 59, -65, 72, -78)
+"""Points above a dot where its label may stand, the best first."""
 
 
 def check_figure(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
@@ -99,7 +102,8 @@ def distance_figure(found: Distance, name: str) -> Any:
         below = grid[1, 0]
         below.plot([x for x, _ in spots], [y for _, y in spots], color=GREEN, marker="o", markersize=5, linewidth=1.6)
         for x, y in spots:
-            below.annotate(f"{100 * y:.0f}", (x, y), xytext=(0, -13), textcoords="offset points", ha="center", fontsize=8)
+            apart = -13 if y > 0.15 else 6  # not on the axis
+            below.annotate(f"{100 * y:.0f}", (x, y), xytext=(0, apart), textcoords="offset points", ha="center", fontsize=8)
         below.set_ylim(0, 1.06)
         below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         below.set_ylabel("right from this\nstage alone", fontsize=9, color=INK)
@@ -205,7 +209,7 @@ def pareto_figure(found: Comparison, name: str) -> Any:
     rows = sorted(found.backbones, key=lambda one: one.latency_ms)
     widest = max([one.latency_ms for one in rows] + [found.budget["ms"] or 0]) * 1.15
     low = min(one.accuracy_low for one in rows)
-    told_at: list[tuple[float, float]] = []
+    labels: list[tuple[Compared, float, str]] = []
     best, front = -1.0, []
     for one in rows:
         if one.accuracy > best and one.dropped is None:
@@ -218,23 +222,49 @@ def pareto_figure(found: Comparison, name: str) -> Any:
         area = 22 + 4 * one.size_mb
         axes.errorbar(one.latency_ms, one.accuracy, yerr=spread, fmt="none", color=colour, elinewidth=1, capsize=3)
         axes.scatter(one.latency_ms, one.accuracy, s=area, color=colour, zorder=3, alpha=0.9, linewidths=0)
-        told = f"{one.name} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
-        reach = (area / np.pi) ** 0.5
-        close = [abs(one.latency_ms - x) < 0.2 * widest and abs(one.accuracy - y) < 0.05 * (1 - low) for x, y in told_at]
-        told_at.append((one.latency_ms, one.accuracy))
-        left = one.latency_ms > 0.6 * rows[-1].latency_ms and len(rows) > 1
-        beside = (-reach - 4 if left else reach + 4, -13 if any(close) else 7)
-        axes.annotate(told, (one.latency_ms, one.accuracy), xytext=beside, textcoords="offset points",
-                      ha="right" if left else "left", fontsize=8.5, color=colour)  # fmt: skip
+        labels.append((one, (area / np.pi) ** 0.5, colour))
     if found.budget["ms"] is not None:
         axes.axvline(found.budget["ms"], color=RUST, linewidth=0.9, linestyle=(0, (3, 3)))
         axes.text(found.budget["ms"], 0.02, f" budget {found.budget['ms']:g} ms", transform=axes.get_xaxis_transform(),
                   fontsize=8.5, color=RUST)  # fmt: skip
     axes.set_xlim(0, widest)
     axes.set_ylim(max(0.0, low - 0.15 * (1 - low)), 1.0 + 0.05 * (1 - low))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
     axes.set_xlabel("milliseconds for one picture, on this machine", fontsize=9, color=INK)
     axes.set_ylabel("right answers, held out", fontsize=9, color=INK)
     picked = f"pick: {found.pick}" if found.pick else "no network keeps within the budget"
     _title(axes, f"Which network for {name}", f"{picked} · {found.pictures:,} pictures · larger dots, larger files")
+    _label(axes, labels)
     return figure
+
+
+def _label(axes: Any, labels: list[tuple[Compared, float, str]]) -> None:
+    """Name and accuracy beside each dot (network, the dot's radius in points, colour), where no other one stands."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.draw_without_rendering()  # places the axes, so that boxes can be compared
+    place, scale = axes.bbox, axes.figure.dpi / 72
+    taken: list[Any] = []  # boxes of what stands there already, the dots first
+    for one, reach, _ in labels:
+        middle = axes.transData.transform((one.latency_ms, one.accuracy))
+        taken.append(Bbox([middle - reach * scale, middle + reach * scale]))
+    for one, reach, colour in labels:
+        told = f"{one.name} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
+        spot = (one.latency_ms, one.accuracy)
+        tried = []
+        for up, side in [(up, side) for up in LABEL_PLACES for side in (1, -1)]:
+            shift = (side * (reach + 4), up)
+            text = axes.annotate(told, spot, xytext=shift, textcoords="offset points", ha="left" if side > 0 else "right",
+                                 fontsize=8.5, color=colour)  # fmt: skip
+            box = text.get_window_extent()
+            inside = place.x0 <= box.x0 and box.x1 <= place.x1 and place.y0 <= box.y0 and box.y1 <= place.y1
+            tried.append((sum(box.overlaps(other) for other in taken) + 100 * (not inside), len(tried), text, box, shift))
+            text.set_visible(False)
+            if tried[-1][0] == 0:
+                break
+        _, _, text, box, shift = min(tried, key=lambda row: row[:2])
+        text.set_visible(True)
+        taken.append(box)
+        if abs(shift[1]) > 13:  # a line leads to what stands far from its dot
+            axes.annotate("", spot, xytext=shift, textcoords="offset points",
+                          arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkA": 0})  # fmt: skip
