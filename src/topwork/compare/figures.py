@@ -251,7 +251,7 @@ def _label(axes: Any, labels: list[tuple[Compared, float, str]]) -> None:
     for one, reach, colour in labels:
         told = f"{one.name} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
         spot = (one.latency_ms, one.accuracy)
-        tried = []
+        tried: list[Any] = []  # (what is covered, order, text, box, shift) of each place
         for up, side in [(up, side) for up in LABEL_PLACES for side in (1, -1)]:
             shift = (side * (reach + 4), up)
             text = axes.annotate(told, spot, xytext=shift, textcoords="offset points", ha="left" if side > 0 else "right",
