@@ -82,6 +82,13 @@ def test_drawn_targets_and_the_smallest_change(bundle: Path, few: Path) -> None:
     assert any((other.smallest or 1) < 0.9 * (one.smallest or 1) for one, other in pairs)
 
 
+def test_of_more_pictures_as_many_as_wanted_are_drawn(bundle: Path, few: Path, cli: Cli) -> None:
+    found = [json.loads(cli("attack", bundle, few, *QUICK, "--most", "4", "--seed", seed, "--json").out) for seed in (1, 1, 2)]
+    assert all(one["asked"] == 4 and "4 of 10 pictures were drawn (--most)" in one["notes"] for one in found)
+    drawn = [{row["path"] for row in one["pictures"]} for one in found]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_an_interrupt_keeps_what_is_finished(bundle: Path, painted: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "BATCH", 4)
     work, calls = folder_module._Worker.work, []

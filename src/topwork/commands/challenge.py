@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from topwork.commands.common import (
-    Device,
-    Engine,
-)
+from topwork.commands.common import Device, Engine
 
 if TYPE_CHECKING:
     from topwork.compare.reading import LookSettings
-
 
 Figure = Annotated[Path | None, Parameter(name=["--out", "-o"], help="The figure: FILE.png or FILE.svg; or a page: FILE.html.")]
 Bundle = Annotated[Path | None, Parameter(name="--report", help="A bundle whose report.html shall tell it too.")]
