@@ -59,15 +59,13 @@ class Bundle:
 
 def check_place(path: Path) -> None:
     """Raise InputError, before any work is done, unless a bundle may be written at `path`."""
-    if path.exists():
-        if not (path.is_dir() and (is_bundle(path) or not any(path.iterdir()))):
-            raise InputError(f"{path}: exists and is no bundle; it is left as it is. Choose another name with -o.")
-        foreign = sorted(file.name for file in path.iterdir() if file.name not in {CONFIG, *_TOLD_ONLY, *_READ, *_LITTER})
-        if foreign:
-            raise InputError(
-                f"{path}: replacing this bundle would remove files that are not part of it: {', '.join(foreign[:5])}. "
-                "Move them elsewhere, or choose another name with -o."
-            )
+    while True:
+        before = _standing(path)
+        told = None if before is None else _objection(path)
+        if told is None:
+            break
+        if _standing(path) == before:  # else another writer was just replacing it: what was seen was between two bundles
+            raise InputError(told)
     parent = path.absolute().parent
     if not parent.is_dir():
         raise InputError(f"{path}: the folder {parent} does not exist. Make it first.")
@@ -76,6 +74,32 @@ def check_place(path: Path) -> None:
             pass
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def _standing(path: Path) -> tuple[int, int, int] | None:
+    """What tells one file or folder at `path` from another that takes its place; None where there is none."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino, state.st_ctime_ns
+
+
+def _objection(path: Path) -> str | None:
+    """Why what stands at `path` must not be replaced."""
+    try:
+        names = sorted(file.name for file in path.iterdir())
+    except OSError:
+        names = None
+    if names is None or (names and not is_bundle(path)):
+        return f"{path}: exists and is no bundle; it is left as it is. Choose another name with -o."
+    foreign = [name for name in names if name not in {CONFIG, *_TOLD_ONLY, *_READ, *_LITTER}]
+    if not foreign:
+        return None
+    return (
+        f"{path}: replacing this bundle would remove files that are not part of it: {', '.join(foreign[:5])}. "
+        "Move them elsewhere, or choose another name with -o."
+    )
 
 
 def is_bundle(path: Path) -> bool:
