@@ -28,6 +28,11 @@ def looks(files: list[Path], classifier: Classifier) -> tuple[torch.Tensor, torc
     return tuple(torch.from_numpy(one).permute(0, 3, 1, 2).float() / 255 for one in (first, second))  # type: ignore[return-value]
 
 
+def close(classifier: Classifier) -> float:
+    """How far from float32 torch the probabilities of the engine that was chosen here may be."""
+    return 1e-4 if classifier.engine.precision == "f32" else 2e-2
+
+
 def same_answers(classifier: Classifier, files: list[Path]) -> float:
     """The largest difference between the network's probabilities and those of `predict`."""
     first, second = looks(files, classifier)
@@ -37,14 +42,15 @@ def same_answers(classifier: Classifier, files: list[Path]) -> float:
 
 
 def test_probabilities_are_those_of_predict(bundle: Path, painted: Path) -> None:
-    assert same_answers(Classifier.load(bundle), sorted(painted.glob("*/0*.png"))[::5]) < 1e-4
+    classifier = Classifier.load(bundle)
+    assert same_answers(classifier, sorted(painted.glob("*/0*.png"))[::5]) < close(classifier)
 
 
 @pytest.mark.photos
 def test_probabilities_are_those_of_predict_on_photos(photos: Path, warm: Path) -> None:
     pictures = {name: sorted((photos / "cats-vs-dogs" / "train" / name).iterdir())[:40] for name in ("cat", "dog")}
     pairs = [(file, name) for name, files in pictures.items() for file in files]
-    classifier = Classifier.fit(pairs)
+    classifier = Classifier.fit(pairs, engine="onnxruntime")  # float32 on every machine
     files = sorted((photos / "cats-vs-dogs" / "test").glob("*/*"))[::60]
     assert same_answers(classifier, files) < 1e-4
     if isinstance(classifier.head, Head):

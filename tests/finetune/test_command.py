@@ -50,7 +50,8 @@ def test_the_new_bundle_answers_with_the_new_network(tuned: Path, bundle: Path, 
     with torch.inference_mode():
         probs = (network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255) / after.head.temperature).softmax(1)
     if not after.head.mirrored:
-        np.testing.assert_allclose(answers.probs, probs.numpy(), atol=2e-3)
+        close = 2e-3 if after.engine.precision == "f32" else 2e-2
+        np.testing.assert_allclose(answers.probs, probs.numpy(), atol=close)
 
 
 def test_its_report_tells_of_the_fine_tuning(tuned: Path) -> None:

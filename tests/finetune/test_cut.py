@@ -86,7 +86,8 @@ def test_folding_has_the_gradients_of_batch_normalisation(lite0: Backbone) -> No
 
 def test_what_lies_before_the_cut_does_not_learn(lite0: Backbone) -> None:
     cuts = cold.cuts_of(lite0)
-    frozen = cold.freeze(lite0, cuts[:1], TorchEngine(lite0))
+    size = lite0.spec.geometry.size
+    frozen = cold.freeze(lite0, cuts[:1], TorchEngine(lite0), [np.full((size, size, 3), 90, np.uint8)])
     part = cold.behind(lite0, frozen, cuts[0])
     learning = {name for name, one in part.named_parameters() if one.requires_grad}
     assert learning and all(".blocks.6.0." in name or "conv_head" in name for name in learning)

@@ -14,11 +14,14 @@ from topwork.attack.victim import Network, blocks, cotangent
 from topwork.frozen.gradient import FrozenGradient, frozen_gradient
 from topwork.grafted import Grafted
 
+PRECISION = "f32"
+"""Of the search. In bf16 the gradient of a small change drowns in rounding, and a weak search looks like a strong network."""
 
-def input_victim(subject: Subject, precision: str = "auto") -> Network:
+
+def input_victim(subject: Subject) -> Network:
     """The victim that is attacked at the network's input."""
     search, classes = subject.search, len(subject.classes)
-    frozen = frozen_gradient(search, search.spec.geometry.size, precision=precision, note=_note(search))
+    frozen = frozen_gradient(search, search.spec.geometry.size, precision=PRECISION, note=_note(search))
 
     def loss_gradient(images: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         linear, entropy = loss.linear(frozen.logits(images) if loss.needs_logits else None, classes)
@@ -32,7 +35,7 @@ def photo_network(subject: Subject) -> Network | TwoLooks:
     if not subject.graft.mirrored:
         return input_victim(subject)
     backbone = subject.graft.backbone
-    frozen = frozen_gradient(backbone, backbone.spec.geometry.size, note=_note(subject.graft))
+    frozen = frozen_gradient(backbone, backbone.spec.geometry.size, precision=PRECISION, note=_note(subject.graft))
     return Looks(subject.graft, subject.search, frozen)
 
 

@@ -1,7 +1,7 @@
 """The network under attack: logits, and the gradient of a loss to what the attack changes.
 
 What the attack changes are `points` (N, 3, H, W) in [0, 1]: the network's input itself, or photos at their own resolution
-(`topwork.attack.photos`). The search may run in a lower precision; `exact` is float32 torch, and only it says who was fooled.
+(`topwork.attack.photos`). The search runs on the fast engine; `exact` is float32 torch, and only it says who was fooled.
 """
 
 from __future__ import annotations

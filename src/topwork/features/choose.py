@@ -130,7 +130,7 @@ def _choose(folder: Path, name: str, weights: str, wanted: str, device: str, sam
     passed: list[tuple[float, e.Engine, list[str]]] = []
     for engine, files in candidates:
         itself = engine is torch_engine
-        cosine, same = (1.0, True) if itself else _agreement(_features(engine, some), reference)
+        cosine, same = (1.0, True) if itself else agreement(_features(engine, some), reference)
         rate = 0.0 if len(candidates) == 1 else torch_rate if itself else e.measure(engine, some)
         speed = f"{rate:.0f} pictures a second" if rate else "the one asked for"
         said.append(f"{engine.name} {engine.precision}: {speed}, cosine with torch float32 {cosine:.5f}")
@@ -170,7 +170,7 @@ def _features(engine: e.Engine, pictures: list[Pixels]) -> e.Float32:
     return np.concatenate([engine.infer(np.stack(pictures[i : i + step])) for i in range(0, len(pictures), step)])
 
 
-def _agreement(found: e.Float32, reference: e.Float32) -> tuple[float, bool]:
+def agreement(found: e.Float32, reference: e.Float32) -> tuple[float, bool]:
     """(least cosine of a row, whether each row is nearest to its own row of the reference, as far as those differ)."""
     found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
     reference = reference / np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)

@@ -14,13 +14,14 @@ import torch
 from topwork import runtime
 from topwork.errors import InputError, WeightsError
 from topwork.features import engines
+from topwork.features.choose import COSINE_NEEDED, agreement
 from topwork.features.engines import Engine
 from topwork.finetune.activations import Activations
 from topwork.finetune.augment import Look
 from topwork.finetune.cut import Behind, Prefix, blocks_of, check_cut, learnable_blocks
 from topwork.finetune.folding import fold
 from topwork.finetune.scratch import Scratch
-from topwork.pictures.decode import Geometry
+from topwork.pictures.decode import Geometry, Pixels
 from topwork.zoo.backbone import Backbone
 
 
@@ -39,33 +40,35 @@ def cuts_of(backbone: Backbone) -> list[str]:
     return learnable_blocks(backbone, blocks_of(backbone))[::-1]
 
 
-def freeze(backbone: Backbone, cuts: Sequence[str], like: Engine) -> Frozen:
-    """The part before `cuts` on the kind of engine that runs the whole, its numbers checked against torch."""
+def freeze(backbone: Backbone, cuts: Sequence[str], like: Engine, pictures: Sequence[Pixels]) -> Frozen:
+    """The part before `cuts` on the kind of engine that runs the whole, its numbers on `pictures` checked against torch.
+
+    In bf16 only where these numbers stand it. Raises WeightsError where they are not torch's.
+    """
     prefix = Prefix(backbone, tuple(cuts))
-    size = backbone.spec.geometry.size
-    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    pixels = np.stack(pictures)
     with torch.inference_mode():
         expected = prefix(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0).numpy()
     for cut in cuts:
         check_cut(backbone, prefix, Behind(backbone, cut, prefix.shapes[cut], _pooled(prefix, cut)))
-    engine = _engine(cast(Any, prefix), like)
-    found = np.concatenate([engine.infer(pixels[:1]), engine.infer(pixels[1:])])
-    cosine = (found * expected).sum(1) / (np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1))
-    if found.shape != expected.shape or cosine.min() < 0.999:
-        raise WeightsError(f"{backbone.spec.id}: {like.name} does not give torch's numbers. Fit with --engine torch.")
-    return Frozen(engine, prefix, expected.shape[1])
+    for precision in dict.fromkeys((like.precision, "f32")):
+        engine = _engine(cast(Any, prefix), like.name, precision)
+        found = np.concatenate([engine.infer(one[None]) for one in pixels])
+        if found.shape == expected.shape and agreement(found, expected)[0] >= COSINE_NEEDED:
+            return Frozen(engine, prefix, expected.shape[1])
+    raise WeightsError(f"{backbone.spec.id}: {like.name} does not give torch's numbers. Fit with --engine torch.")
 
 
-def _engine(prefix: Any, like: Engine) -> Engine:
+def _engine(prefix: Any, name: str, precision: str) -> Engine:
     with tempfile.TemporaryDirectory(prefix="topwork-") as folder:
         file = Path(folder)
-        if like.name == "openvino":
+        if name == "openvino":
             engines.convert_openvino(prefix, file / "model.xml")
-            return engines.OpenVinoEngine(file / "model.xml", like.precision)
-        if like.name == "onnxruntime":
+            return engines.OpenVinoEngine(file / "model.xml", precision)
+        if name == "onnxruntime":
             engines.export_onnx(prefix, file / "model.onnx")
             return engines.OnnxRuntimeEngine(file / "model.onnx")
-        return engines.TorchEngine(prefix, "cuda" if like.precision == "f16" else "cpu")
+        return engines.TorchEngine(prefix, "cuda" if precision == "f16" else "cpu")
 
 
 def _pooled(prefix: Prefix, cut: str) -> int:

@@ -32,9 +32,10 @@ from topwork.finetune.reading import Seen, probe_again, read
 from topwork.finetune.settings import FinetuneSettings
 from topwork.finetune.tricks import Tricks
 from topwork.finetune.turning import turns_of
-from topwork.fitting import joined
+from topwork.fitting import joined, sample_of
 from topwork.heads.designs import design
 from topwork.heads.head import Head
+from topwork.pictures.decode import Pixels
 from topwork.pictures.sources import Pictures, labelled_records
 from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone
@@ -68,6 +69,10 @@ class Job:
         """cpu or cuda."""
         wanted = self.settings.device
         return "cuda" if wanted == "cuda" or (wanted == "auto" and cuda_available()) else "cpu"
+
+    def sample(self) -> list[Pixels]:
+        """A few of the pictures at the network's size."""
+        return sample_of(self.seen.found.records)(self.backbone.spec.geometry)
 
     def head(self) -> HeadLayer:
         """A head as learning starts from it."""
@@ -232,7 +237,7 @@ def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
         return wanted, []
     began = time.perf_counter()
     tried = [cuts[blocks - 1] for blocks in candidates(len(cuts))]
-    prefix = cold.freeze(job.backbone, tried, job.classifier.engine)
+    prefix = cold.freeze(job.backbone, tried, job.classifier.engine, job.sample())
     data, _ = _activations(job, prefix, replace(look, augment="none", turns=False), 1, None)
     try:
         depths = try_depths(job.backbone, prefix, cuts, job.ground(data, ()), job.settings.tricks, job.head)
@@ -284,7 +289,7 @@ def _learning(job: Job, unfreeze: str, look: Look) -> Iterator[tuple[Learner, Gr
         data, told = _activations(job, None, look, views, None)
     else:
         cut = cold.cuts_of(job.backbone)[int(unfreeze) - 1]
-        prefix = cold.freeze(job.backbone, [cut], job.classifier.engine)
+        prefix = cold.freeze(job.backbone, [cut], job.classifier.engine, job.sample())
         part = cold.behind(job.backbone, prefix, cut)
         data, told = _activations(job, prefix, look, views, prefix.prefix.columns(cut))
         if len(part.shape) == 3:
