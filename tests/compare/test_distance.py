@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import topwork
 from topwork.compare.distance import LANDMARKS, Distance, doubt, strangeness
@@ -62,6 +63,15 @@ def test_advice_is_what_held_out_pictures_say(photos: Path, name: str, advice: s
     assert (gain["log_loss_low"] > 0 or gain["low"] > 0) == (found.advice != "last")
     assert found.details["expected"]["low"] <= found.details["expected"]["accuracy"] <= found.details["expected"]["high"]
     assert len(found.details["stages"]) == 7
+
+
+@pytest.mark.usefixtures("warm")
+def test_labels_that_nothing_tells_apart_are_told() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    pairs = [(Image.fromarray(one), "ab"[number % 2]) for number, one in enumerate(noise)]
+    found = topwork.distance(pairs, store=False)
+    assert found.advice == "last" and "no better than always saying the largest class (50.0 %)" in found.reason
 
 
 def test_answers_that_know_nothing_are_as_strange_as_can_be() -> None:

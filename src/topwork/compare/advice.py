@@ -90,6 +90,14 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
         f"held-out pictures right: {percent(last.accuracy)} from the last layer, {percent(staged.accuracy)} from its stages "
         f"({gain[0] * 100:+.1f} points, {gain[1] * 100:+.1f} to {gain[2] * 100:+.1f}, {count} pictures)"
     )
+    guess = float(np.bincount(present).max()) / count
+    if best.interval[0] <= guess:
+        reason = (
+            f"the last layer: {measured}, no better than always saying the largest class ({percent(guess)}): nothing that this "
+            "network sees tells these classes apart. Do the labels name something that can be seen? "
+            "If so, more photos, or a network trained on pictures like these"
+        )
+        return Advice("last", reason, _told(last), _told(staged), told_gain, stages, None, _told(last), 0.0)
     enough = count >= LEAST_PICTURES and count >= LEAST_PER_CLASS * classes
     hoped = SAVED * error
     if better and enough and hoped >= WORTH:
