@@ -126,9 +126,9 @@ def _compare_text(pictures: str, found: Comparison, document: dict[str, Any], ve
             f"({100 * test['low']:+.1f} to {100 * test['high']:+.1f}), p = {test['p']:.2g}"
         )
     for skipped in found.skipped:
-        then = f" Get it: {skipped['command']}" if skipped["command"] else ""
-        lines.append(f"  skipped         {skipped['name']}: its weights are not at hand.{then}")
-        if verbose:
+        get = f"its weights are not at hand. Get it: {skipped['command']}"
+        lines.append(f"  skipped         {skipped['name']}: {get if skipped['command'] else skipped['reason']}")
+        if verbose and skipped["command"]:
             lines.append(f"                  {skipped['reason']}")
     if verbose:
         lines += [f"  round           {one['pictures']:,} pictures: {', '.join(one['networks'])}" for one in found.rounds]

@@ -28,6 +28,9 @@ SIDE = 64
 DRAWN = 110
 """Thumbnails on the PNG at most, kept apart from each other."""
 
+NAMED = 60
+"""Classes at most whose names stand on the PNG, where there are more than colours."""
+
 PALETTE: tuple[str, ...] = ("#3e8a5e", "#c8583a", "#4f77b4", "#d19a2a", "#8a5fa8", "#2f9a9a")
 PALETTE += ("#b0497c", "#7d8a2e", "#5a6a78", "#a56a3a", "#3f5fd0", "#cf6f9e")
 INK, SOFT, PAPER, RING, ALONE = "#2b2a26", "#8a877d", "#fdfcf8", "#d0162e", "#1746c9"
@@ -111,6 +114,8 @@ def map_png(found: PictureMap, title: str) -> bytes:
         axes.scatter(
             [one.x for one in rows], [one.y for one in rows], s=46, facecolors="none", edgecolors=colour, linewidths=1.3
         )
+    if len(PALETTE) < len(found.classes) <= NAMED:
+        _name_classes(axes, found)
     figure.suptitle(title, x=0.008, ha="left", fontsize=14, fontweight="bold", color=INK)
     axes.set_title(_below(found), loc="left", fontsize=9, color=SOFT)
     _legend(axes, found)
@@ -118,6 +123,18 @@ def map_png(found: PictureMap, title: str) -> bytes:
     figure.savefig(stream, format="png", dpi=150, facecolor=PAPER)
     plt.close(figure)
     return stream.getvalue()
+
+
+def _name_classes(axes: Any, found: PictureMap) -> None:
+    """Each class's name in the middle of its pictures."""
+    from matplotlib.patheffects import withStroke
+
+    for name in found.classes:
+        mine = [(one.x, one.y) for one in found.points if one.label == name]
+        if mine:
+            x, y = np.median(mine, axis=0)
+            halo = [withStroke(linewidth=2.5, foreground=PAPER)]
+            axes.text(x, y, name, ha="center", va="center", fontsize=8, color=INK, path_effects=halo, zorder=5)
 
 
 def _legend(axes: Any, found: PictureMap) -> None:

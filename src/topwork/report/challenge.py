@@ -109,7 +109,7 @@ def compare(facts: Facts) -> str:
     lead = _sentence(found.get("reason"))
     picture = f"<figure>{plot('pareto', 'accuracy against milliseconds', x, y, dots, marks=marks)}</figure>"
     dropped = [f"<li>{name(one['name'])}: dropped {safe(one['dropped'])}</li>" for one in rows if one.get("dropped")]
-    dropped += [f"<li>{name(one['name'])}: its weights are not at hand. {_get(one)}</li>" for one in found.get("skipped") or []]
+    dropped += [f"<li>{name(one['name'])}: {_get(one)}</li>" for one in found.get("skipped") or []]
     left_out = f"<ul>{''.join(dropped)}</ul>" if dropped else ""
     return section("compare", "Which network", lead, picture + drawn + part("Not tried to the end", "", left_out))
 
@@ -200,7 +200,9 @@ def map_(facts: Facts) -> str:
 
 
 def _get(skipped: Facts) -> str:
-    return f"Get them: <code>{safe(skipped['command'])}</code>" if skipped.get("command") else safe(skipped.get("reason") or "")
+    if skipped.get("command"):
+        return f"its weights are not at hand. Get them: <code>{safe(skipped['command'])}</code>"
+    return safe(skipped.get("reason") or "its weights are not at hand")
 
 
 def _sentence(words: object) -> str:
