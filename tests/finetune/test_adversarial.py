@@ -27,7 +27,7 @@ from topwork.classifier import extract_for
 from topwork.commands.app import run
 from topwork.errors import InputError
 from topwork.finetune import frozen as cold
-from topwork.finetune.adversarial import hardening, withstands
+from topwork.finetune.adversarial import STEPS, hardening, withstands
 from topwork.finetune.loop import Epoch, Ground, State, learn, validate
 from topwork.finetune.settings import FinetuneSettings
 from topwork.finetune.tricks import Tricks
@@ -236,7 +236,8 @@ def test_what_is_told_is_true_of_the_bundle(made: Made, painted: Path, warm: Pat
     assert classifier is not None
     every = extract_for(classifier.spec, classifier.engine, classifier.known(read_records(painted)), True)
     tested = [sha in set(classifier.splits["test"]) for sha in every.sha256]
-    bench = attack_records(subject, every.records.select(tested), BenchSettings(steps=20, epsilons=(2 / 255,), controls=False))
+    how = BenchSettings(steps=STEPS, epsilons=(2 / 255,), controls=False)
+    bench = attack_records(subject, every.records.select(tested), how)
     left = sum(row.epsilon is None for row in bench.rows) / bench.asked
     told = next(point for point in made.found["robustness"]["after"] if point["epsilon_255"] == 2)
     assert told["n"] == bench.asked and told["accuracy"] == pytest.approx(left)
@@ -251,7 +252,11 @@ def test_only_the_last_blocks_changed_and_the_report_shows_the_curve(made: Made)
     assert all(name.startswith(tuple(f"{block}." for block in learned)) for name in changed)
     assert json.loads((made.after / "metrics.json").read_text())["finetune"]["first_block"] == learned[0]
     report = (made.after / "report.html").read_text()
-    assert "Under attack, before and after" in report and "Can this be believed?" in report and "attacked pictures" in report
+    assert (
+        "Under attack, before and after" in report
+        and "Can this be believed?" in report
+        and "attacked at full strength" in report
+    )
 
 
 @pytest.mark.parametrize(

@@ -170,25 +170,22 @@ def _curve(axes: Axes, document: dict[str, Any]) -> None:
 def robustness_figure(document: dict[str, Any], path: Path) -> None:
     """Write both curves of `topwork.finetune.adversarial.Robustness` in one figure. Raises StorageError."""
     figure = _figure(7.6, 4.8)
-    axes = figure.add_axes((0.095, 0.13, 0.79, 0.74))
+    axes = figure.add_axes((0.095, 0.14, 0.88, 0.73))
     labels = [told(point["epsilon"]) for point in document["after"][1:]]
     places = np.arange(len(labels) + 1)
     for key, colour, side in (("before", GREY_INK, -1), ("after", GREEN, 1)):
         points = document[key]
         shares, low, high = (np.array([point[name] for point in points]) for name in ("accuracy", "low", "high"))
         at = places + 0.05 * side  # beside each other, so that neither hides the other's interval
-        axes.errorbar(
-            at, shares, (shares - low, high - shares), color=colour, marker="o", linewidth=2, elinewidth=1.2, capsize=3
-        )
-        axes.annotate(
-            key, (at[-1], shares[-1]), xytext=(12, 0), textcoords="offset points", va="center", fontsize=10, color=colour
-        )
+        spread = (shares - low, high - shares)
+        axes.errorbar(at, shares, spread, color=colour, marker="o", linewidth=2, elinewidth=1.2, capsize=3, label=key)
     learned = labels.index(told(document["epsilon"])) + 1
     axes.axvline(learned, color=RUST, linewidth=1, linestyle=(0, (4, 4)), zorder=0)
-    axes.annotate("learned with", (learned, 1.05), ha="center", va="bottom", fontsize=9, color=RUST, annotation_clip=False)
+    axes.annotate("learned with", (learned, 1.07), ha="center", va="bottom", fontsize=9, color=RUST, annotation_clip=False)
     _share_axis(axes)
     axes.set_xticks(places, ["as they\nare", *labels])
     axes.set_xlabel("largest change of a value, at the network input", fontsize=9, color=INK)
+    axes.legend(frameon=False, fontsize=10, labelcolor="linecolor")
     figure.suptitle(
         f"Right of {document['n']} test pictures, before and after adversarial training",
         fontsize=13,

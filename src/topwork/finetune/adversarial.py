@@ -27,7 +27,7 @@ from topwork.pictures.records import Records
 SHARES = (0.25, 0.5, 1.0, 2.0)
 """Of the strength that was learned with: those that before and after are measured at."""
 
-STEPS = 20
+STEPS = 10
 """Of projected gradient descent, for the measurement: an attack that the learning did not see."""
 
 PICTURES = 100
@@ -143,7 +143,9 @@ def withstands(state: State, labels: Rows) -> tuple[bool, str]:
     """
     first, best = state.history[0], state.best_row
     commonest = float(np.bincount(labels).max() / len(labels))
-    return best.accuracy > max(first.accuracy, commonest), (
+    more = best.accuracy > max(first.accuracy, commonest)
+    return more, (
         f"on {len(labels)} attacked validation pictures {first.accuracy:.1%} right became {best.accuracy:.1%} "
         f"(always the commonest class: {commonest:.1%}), and the log loss {first.loss:.3f} became {best.loss:.3f}"
+        f"{'' if more else '; more --epochs, more pictures or a smaller --epsilon may help'}"
     )

@@ -83,7 +83,7 @@ def _curves(history: Sequence[Facts], best: int, attacked: bool) -> str:
         return ""
     loss = _panel("loss (nats)", history, (("train_loss", "training"), ("loss", "validation")), best, False)
     right = _panel("right (%)", history, (("train_accuracy", "training"), ("accuracy", "validation")), best, True)
-    seen = "attacked pictures" if attacked else "the plain pictures"
+    seen = "pictures attacked at full strength" if attacked else "the plain pictures"
     told = (
         f"Epoch 0 is the probe; those of epoch {best} were kept. The training loss has smoothed labels and dropout in it, "
         f"the validation loss {seen} at the best temperature, so the two stand on scales of their own."
