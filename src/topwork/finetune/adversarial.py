@@ -132,6 +132,8 @@ def robustness(before: Classifier, after: Classifier, test: Records, settings: F
     for name, classifier, controls in (("before", before, False), ("after", after, True)):
         how = BenchSettings("pgd", epsilons=epsilons, steps=STEPS, most=PICTURES, controls=controls, seed=settings.seed)
         found.append(attack_records(subject_of(classifier, name), test, how))
+        if found[-1].interrupted:  # half a curve would be told as a whole one; --resume comes here again
+            raise KeyboardInterrupt
     return Robustness(settings.epsilon, *found)
 
 
