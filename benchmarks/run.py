@@ -19,7 +19,7 @@ from typing import Any
 import machine
 import results
 from contest import say
-from parts import features, finetune, fit, head, ideal, memory, predict, quality, strangers, zoo
+from parts import attack, features, finetune, fit, head, ideal, memory, predict, quality, strangers, zoo
 from settings import Settings
 
 PARTS: dict[str, Callable[[Settings], results.Part]] = {
@@ -33,9 +33,10 @@ PARTS: dict[str, Callable[[Settings], results.Part]] = {
     "ideal": ideal.measure,
     "finetune": finetune.measure,
     "zoo": zoo.measure,
+    "attack": attack.measure,
 }
 
-WITH_PEERS = {"features", "fit", "predict", "head", "finetune", "zoo"}
+WITH_PEERS = {"features", "fit", "predict", "head", "finetune", "zoo", "attack"}
 
 HERE = Path(__file__).resolve().parent
 

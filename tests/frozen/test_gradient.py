@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from topwork.features.engines import openvino_precisions
 from topwork.frozen.gradient import FrozenGradient, frozen_gradient
 from topwork.frozen.making import NoRule
 from topwork.frozen.tracing import forward_graph
@@ -191,3 +192,24 @@ def test_gradient_of_other_networks_on_photos(name: str, photos: Path) -> None:
     network = grafted(load_backbone(f"timm:{name}", "random"))
     frozen = frozen_gradient(network, 224, engine="openvino", precision="f32", keep=False)
     check_network(frozen, network, photo_images(photos, 224, 2), 1e-2)
+
+
+class Far(nn.Module):
+    """Differences of features that lie far from 0: a precision of three digits loses them."""
+
+    def __init__(self, far: float) -> None:
+        super().__init__()
+        self.far, self.maps = far, nn.Conv2d(3, 6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = (self.maps(x) + self.far).mean((2, 3))
+        return features - features.mean(1, keepdim=True)
+
+
+@pytest.mark.skipif(openvino_precisions() == ["f32"], reason="this processor knows one precision only")
+@pytest.mark.parametrize(("far", "precision"), [(0.0, "bf16"), (1e4, "f32")])
+def test_a_low_precision_is_taken_only_where_it_keeps_the_logits_apart(far: float, precision: str) -> None:
+    torch.manual_seed(0)
+    network = Far(far).eval().requires_grad_(False)
+    assert frozen_gradient(network, 16, keep=False).precision == precision
+    assert frozen_gradient(network, 16, precision="bf16", keep=False).precision == "bf16"

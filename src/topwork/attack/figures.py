@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GREEN, RUST, GREY, INK = "#3e8a5e", "#c8583a", "#b9b4aa", "#2b2a27"
+GREY_INK = "#7d786e"
 
 NAMES_SHOWN = 4
 """Classes in a ranking."""
@@ -158,13 +159,47 @@ def _curve(axes: Axes, document: dict[str, Any]) -> None:
         places,
         ["as they\nare", *[told_distance(point["epsilon"], document["norm"]).replace(" (l2)", "") for point in points[1:]]],
     )
-    axes.set_ylim(-0.03, 1.06)
-    axes.set_yticks(np.linspace(0, 1, 6), [f"{round(100 * tick)} %" for tick in np.linspace(0, 1, 6)])
     what = "largest change of a value" if document["norm"] == "linf" else "length of the change"
     axes.set_xlabel(
         f"{what}, {'through the file' if document['through'] == 'file' else 'at the network input'}", fontsize=9, color=INK
     )
     axes.set_title(f"still right, of {document['n']} pictures right to begin with", fontsize=10, color=INK)
+    _share_axis(axes)
+
+
+def robustness_figure(document: dict[str, Any], path: Path) -> None:
+    """Write both curves of `topwork.finetune.adversarial.Robustness` in one figure. Raises StorageError."""
+    figure = _figure(7.6, 4.8)
+    axes = figure.add_axes((0.095, 0.14, 0.88, 0.73))
+    labels = [told(point["epsilon"]) for point in document["after"][1:]]
+    places = np.arange(len(labels) + 1)
+    for key, colour, side in (("before", GREY_INK, -1), ("after", GREEN, 1)):
+        points = document[key]
+        shares, low, high = (np.array([point[name] for point in points]) for name in ("accuracy", "low", "high"))
+        at = places + 0.05 * side  # beside each other, so that neither hides the other's interval
+        spread = (shares - low, high - shares)
+        axes.errorbar(at, shares, spread, color=colour, marker="o", linewidth=2, elinewidth=1.2, capsize=3, label=key)
+    learned = labels.index(told(document["epsilon"])) + 1
+    axes.axvline(learned, color=RUST, linewidth=1, linestyle=(0, (4, 4)), zorder=0)
+    axes.annotate("learned with", (learned, 1.07), ha="center", va="bottom", fontsize=9, color=RUST, annotation_clip=False)
+    _share_axis(axes)
+    axes.set_xticks(places, ["as they\nare", *labels])
+    axes.set_xlabel("largest change of a value, at the network input", fontsize=9, color=INK)
+    axes.legend(frameon=False, fontsize=10, labelcolor="linecolor")
+    figure.suptitle(
+        f"Right of {document['n']} test pictures, before and after adversarial training",
+        fontsize=13,
+        color=INK,
+        fontweight="bold",
+        y=0.975,
+    )
+    write_figure(figure, path)
+
+
+def _share_axis(axes: Axes) -> None:
+    """From 0 to 100 %, with lines that help to read."""
+    axes.set_ylim(-0.03, 1.06)
+    axes.set_yticks(np.linspace(0, 1, 6), [f"{round(100 * tick)} %" for tick in np.linspace(0, 1, 6)])
     axes.tick_params(labelsize=9, colors=INK)
     axes.grid(axis="y", color=GREY, alpha=0.4, linewidth=0.6)
     for side in ("top", "right"):

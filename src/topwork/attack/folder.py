@@ -43,16 +43,30 @@ Progress = Callable[[int, int], None]
 
 
 def attack_folder(subject: Subject, folder: str | Path, settings: BenchSettings, progress: Progress | None = None) -> Bench:
-    """The curve of a folder with one folder per class, or a CSV. Raises InputError for classes the subject does not know."""
+    """The curve of a folder with one folder per class, or a CSV.
+
+    Raises InputError for classes the subject does not know, and where none of the pictures is right to begin with.
+    """
+    bench = attack_records(subject, read_records(folder), settings, progress)
+    if not bench.rows and not bench.interrupted:
+        raise InputError(
+            f"{folder}: none of {bench.asked} pictures is read rightly by {subject.name}, and only those count. "
+            "Do the folders' names say what the pictures show?"
+        )
+    return bench
+
+
+def attack_records(subject: Subject, given: Records, settings: BenchSettings, progress: Progress | None = None) -> Bench:
+    """The curve of labelled pictures. Raises InputError for classes the subject does not know."""
     start = time.perf_counter()
-    records, notes = _chosen(subject, folder, settings)
+    records, notes = _chosen(subject, given, settings)
     epsilons = settings.epsilons or (EPSILONS if settings.norm == "linf" else LENGTHS)
     if settings.through == "file" and settings.norm == "linf":
         epsilons = tuple(sorted({whole_levels(one) for one in epsilons} - {0.0}))
         if not epsilons:
             raise InputError("--through file: a file of 8 bits holds steps of 1/255. Give an epsilon of 1/255 or more.")
     attack = attack_of(settings.attack, settings.norm, settings.steps, settings.restarts, settings.seed)
-    bench = Bench(subject.name, str(folder), settings, epsilons, repr(attack), notes=notes)
+    bench = Bench(subject.name, given.source, settings, epsilons, repr(attack), notes=notes)
     network = input_victim(subject) if settings.through == "input" else photo_network(subject)
     worker = _Worker(subject, network, bench)
     try:
@@ -60,11 +74,6 @@ def attack_folder(subject: Subject, folder: str | Path, settings: BenchSettings,
             worker.work(batch)
             if progress is not None:
                 progress(bench.asked, len(records))
-        if not bench.rows:
-            raise InputError(
-                f"{folder}: none of {bench.asked} pictures is read rightly by {subject.name}, and only those count. "
-                "Do the folders' names say what the pictures show?"
-            )
         if settings.controls and worker.sample is not None:
             main = input_victim(subject)
             bench.controls = run_controls(main, worker.sample, attack, epsilons, bench.curve()[1:], settings)
@@ -74,9 +83,8 @@ def attack_folder(subject: Subject, folder: str | Path, settings: BenchSettings,
     return bench
 
 
-def _chosen(subject: Subject, folder: str | Path, settings: BenchSettings) -> tuple[Records, list[str]]:
+def _chosen(subject: Subject, records: Records, settings: BenchSettings) -> tuple[Records, list[str]]:
     """The pictures to attack, labels as the subject names them, and what a person should know."""
-    records = read_records(folder)
     if any(row.split == "test" for row in records):
         records = records.of_split("test")
     names = {name: subject.known(name) for name in records.classes}
@@ -84,7 +92,7 @@ def _chosen(subject: Subject, folder: str | Path, settings: BenchSettings) -> tu
     if unknown:
         some = ", ".join(subject.classes[:8]) + (", ..." if len(subject.classes) > 8 else "")
         raise InputError(
-            f"{folder}: classes that {subject.name} does not know: {', '.join(unknown[:8])}"
+            f"{records.source}: classes that {subject.name} does not know: {', '.join(unknown[:8])}"
             f"{f' and {len(unknown) - 8} more' if len(unknown) > 8 else ''}. It knows {some}. "
             "Rename these folders, or leave them out."
         )

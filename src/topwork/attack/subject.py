@@ -117,17 +117,20 @@ class Subject:
 def open_subject(bundle: Path | None, backbone: str = "lite0", weights: str = "pretrained") -> Subject:
     """The bundle, or else the backbone with its own classes. Raises BundleError, UnknownName, WeightsError, InputError."""
     if bundle is not None:
-        classifier = Classifier.load(bundle)
-        graft = grafted(classifier)
-        search = graft
-        if isinstance(classifier.head, NeighbourHead):
-            voting = VotingHead(classifier.head, every=True)
-            search = Grafted(graft.backbone, voting, graft.classes, graft.temperature, graft.mirrored)
-        own = classifier.engine
-        return Subject(str(bundle), classifier.classes, classifier.spec, own, graft, search, classifier.parts, classifier)
+        return subject_of(Classifier.load(bundle), str(bundle))
     graft = grafted(load_backbone(backbone, weights))
     chosen = open_engine(backbone, weights)
     return Subject(backbone, graft.classes, chosen.spec, chosen.engine, graft, graft, chosen.parts, None)
+
+
+def subject_of(classifier: Classifier, name: str) -> Subject:
+    """A classifier to attack. Raises BundleError and WeightsError as `topwork.grafted.grafted`."""
+    graft = grafted(classifier)
+    search = graft
+    if isinstance(classifier.head, NeighbourHead):
+        voting = VotingHead(classifier.head, every=True)
+        search = Grafted(graft.backbone, voting, graft.classes, graft.temperature, graft.mirrored)
+    return Subject(name, classifier.classes, classifier.spec, classifier.engine, graft, search, classifier.parts, classifier)
 
 
 def engines(subject: Subject) -> Iterator[tuple[str, Engine]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,35 +12,33 @@ from topwork.attack.losses import Aim, CrossEntropy
 from topwork.attack.norms import Norm, direction, each, project, random_change
 from topwork.attack.victim import cotangent
 
-Against = Literal["likely", "given"]
-
 
 def hardened(
     module: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     epsilon: float,
     *,
     steps: int = 1,
     norm: Norm = "linf",
-    against: Against = "likely",
     generator: torch.Generator,
 ) -> Tensor:
     """images (N, 3, H, W) changed within epsilon to raise the loss; `module` and its statistics stay as they are.
 
-    steps: 1 is one step of 1.25 epsilon from a random start (Wong 2020), more are steps of 2.5 epsilon / steps. against: the
-    class that the module itself finds likeliest, so that the change cannot give the label away (label leaking, Kurakin 2017),
-    or the given label.
+    The loss is that of labels (N,); where they are None, of what the module itself finds likeliest, so that the change cannot
+    give the label away to a module that learns from it (label leaking, Kurakin 2017). steps: 1 is one step of 1.25 epsilon
+    from a random start (Wong 2020), more are steps of 2.5 epsilon / steps.
     """
     reach = torch.full((len(images),), epsilon)
+    start = random_change(images, reach, norm, generator).to(images.device)  # drawn on the CPU: the same on every device
+    reach = reach.to(images.device)
     length = 1.25 * epsilon if steps == 1 else 2.5 * epsilon / steps
     with _still(module):
-        aimed = labels
-        if against == "likely":
+        if labels is None:
             with torch.no_grad():
-                aimed = module(images).argmax(1)
-        loss = CrossEntropy(Aim(aimed))
-        current = (images + random_change(images, reach, norm, generator)).clamp_(0, 1)
+                labels = module(images).argmax(1)
+        loss = CrossEntropy(Aim(labels))
+        current = (images + start).clamp_(0, 1)
         for _ in range(steps):
             leaf = current.detach().requires_grad_(True)
             with torch.enable_grad():

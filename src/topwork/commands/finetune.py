@@ -32,6 +32,7 @@ from topwork.commands.common import (
     stay_offline,
     warn,
 )
+from topwork.errors import InputError
 from topwork.finetune.tricks import Tricks
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def finetune(
     new_head: Switch = False,
     resume: Switch = False,
     force: Switch = False,
+    adversarial: Switch = False,
+    epsilon: str | None = None,
+    attack_steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    robustness: Annotated[Path | None, Parameter(name="--robustness")] = None,
     find_rate: Annotated[Path | None, Parameter(name="--find-rate")] = None,
     curves: Path | None = None,
     tensorboard: Path | None = None,
@@ -77,13 +82,24 @@ def finetune(
     test
         Labelled pictures for the test, where the folder holds none.
     unfreeze
-        What learns: head, a number of blocks counted from the head, all, or auto: a short measured trial decides.
+        What learns: head, a number of blocks counted from the head, all, or auto: a short measured trial decides; with
+        --adversarial auto is all.
     new_head
         Fit a new head for the classes of this folder first, on the bundle's network.
     resume
         Go on with a run that was killed or interrupted.
     force
         Take the fine-tuned network even where it is not better than the probe's.
+    adversarial
+        Learn from pictures that are attacked at every step, so that it takes more to fool the new network. It usually gets
+        somewhat fewer untouched pictures right; both accuracies are told, and the new network is taken unless it withstands
+        no more. Every step passes the whole network, so an epoch takes several times as long.
+    epsilon
+        With --adversarial: the largest change of a value, as a share of full brightness: 4/255 (the default), or 0.02.
+    attack_steps
+        With --adversarial: steps of each attack. 1 (the default) from a random start is fast; more are stronger and slower.
+    robustness
+        With --adversarial: draw the accuracy under attack, before and after, into this file (.png, .svg or .pdf).
     find_rate
         Only measure which rate suits, and draw it into this file (.png).
     curves
@@ -106,8 +122,9 @@ def finetune(
     from topwork.classifier import Classifier
     from topwork.finetune.settings import FinetuneSettings
 
+    hard = _hardness(adversarial, epsilon, attack_steps, robustness)
     settings = FinetuneSettings(
-        unfreeze, tricks, scratch=scratch, scratch_folder=scratch_folder, device=device, force=force, seed=seed
+        unfreeze, tricks, scratch=scratch, scratch_folder=scratch_folder, device=device, force=force, seed=seed, **hard
     )
     check_place(out)
     stay_offline(offline)
@@ -121,7 +138,7 @@ def finetune(
         from topwork.finetune.workshop import finetune as tune
 
         unfinished = out.with_name(f"{out.name}.unfinished")
-        with _writers(curves, tensorboard, tell) as told:
+        with _writers(curves, tensorboard, tell, "attacked validation" if adversarial else "validation") as told:
             outcome = tune(
                 classifier,
                 pictures,
@@ -134,9 +151,13 @@ def finetune(
                 told=told,
             )
     sha256 = outcome.classifier.save(out)
+    if robustness is not None:
+        from topwork.attack.figures import robustness_figure
+
+        robustness_figure(outcome.classifier.facts["finetune"]["robustness"], robustness)
     if not outcome.interrupted and outcome.fault is None:
         unfinished.unlink(missing_ok=True)
-    result = _document(out, sha256, outcome, time.perf_counter() - start)
+    result = _document(out, sha256, outcome, robustness, time.perf_counter() - start)
     say(result, _text(result, outcome), json_)
     if verbose:
         facts = outcome.classifier.facts["finetune"]
@@ -149,6 +170,22 @@ def finetune(
         warn(f"topwork: interrupted after {number(result['epochs'], 'epoch')}; the best so far was kept; go on with --resume")
         return EXIT_INTERRUPTED
     return EXIT_PARTIAL if result["broken"] else 0
+
+
+def _hardness(adversarial: bool, epsilon: str | None, steps: int | None, figure: Path | None) -> dict[str, Any]:
+    """The settings of adversarial training. Raises InputError for one of its flags without it."""
+    from topwork.attack.epsilon import read_epsilon
+
+    given = {"--epsilon": epsilon, "--attack-steps": steps, "--robustness": figure}
+    alone = [name for name, value in given.items() if value is not None]
+    if alone and not adversarial:
+        raise InputError(f"{', '.join(alone)}: only with --adversarial.")
+    found: dict[str, Any] = {"adversarial": adversarial}
+    if epsilon is not None:
+        found["epsilon"] = read_epsilon(epsilon)
+    if steps is not None:
+        found["attack_steps"] = steps
+    return found
 
 
 def _new_head(classifier: Classifier, pictures: str, test: str | None, seed: int, progress: Any) -> Classifier:
@@ -168,7 +205,7 @@ def _new_head(classifier: Classifier, pictures: str, test: str | None, seed: int
 
 @contextlib.contextmanager
 def _writers(
-    curves: Path | None, tensorboard: Path | None, tell: Callable[[str], None]
+    curves: Path | None, tensorboard: Path | None, tell: Callable[[str], None], judge: str
 ) -> Iterator[Callable[[Epoch, int], None]]:
     """What is called after each epoch: tells it, and writes the curves where they are wanted."""
     from dataclasses import asdict
@@ -182,7 +219,7 @@ def _writers(
         row = asdict(epoch)
         learned = "" if epoch.train_loss is None else f"training loss {epoch.train_loss:.3f}, "
         tell(
-            f"epoch {epoch.epoch} of {most}: {learned}validation loss {epoch.loss:.3f}, {percent(epoch.accuracy)} right, "
+            f"epoch {epoch.epoch} of {most}: {learned}{judge} loss {epoch.loss:.3f}, {percent(epoch.accuracy)} right, "
             f"{epoch.seconds + epoch.views_seconds:.1f} s"
         )
         lines.append(json.dumps(row))
@@ -200,7 +237,7 @@ def _writers(
             board.close()
 
 
-def _document(out: Path, sha256: str, outcome: Outcome, seconds: float) -> dict[str, Any]:
+def _document(out: Path, sha256: str, outcome: Outcome, figure: Path | None, seconds: float) -> dict[str, Any]:
     facts = outcome.classifier.facts["finetune"]
     return {
         "bundle": str(out),
@@ -211,6 +248,8 @@ def _document(out: Path, sha256: str, outcome: Outcome, seconds: float) -> dict[
         "sentence": outcome.sentence,
         "test": outcome.test.to_config(),
         "validation": outcome.validation.to_config(),
+        "robustness": facts.get("robustness"),
+        "figure": None if figure is None else str(figure),
         "unfreeze": facts["unfreeze"],
         "depths": facts["depths"],
         "epochs": facts["epochs"],
@@ -229,6 +268,7 @@ def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
     kept = "the fine-tuned network" if outcome.taken else "the probe's network as it was; --force takes the fine-tuned one"
     return [
         f"{result['bundle']}: {result['sentence']}",
+        *(_under_attack(result["robustness"]) if result["robustness"] else []),
         f"  kept            {kept}",
         f"  because         {result['reasons']['fine-tuned']}",
         f"  learned         {result['unfreeze']} blocks"
@@ -237,7 +277,19 @@ def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
         f"  epochs          {result['epochs']}, the best was number {result['best_epoch']}",
         f"  seconds         {result['seconds']:.0f}",
         f"  report          {result['report']}",
+        *([f"  figure          {result['figure']}"] if result["figure"] else []),
     ]
+
+
+def _under_attack(found: dict[str, Any]) -> list[str]:
+    from topwork.attack.epsilon import told
+
+    lines = []
+    for before, after in zip(found["before"][1:], found["after"][1:], strict=True):
+        shares = f"{percent(before['accuracy']):>7} to {percent(after['accuracy']):>7} right"
+        lines.append(f"  at {told(before['epsilon']):<13}{shares}")
+    lines += [f"  WARNING         {one['name']}: {one['measured']}" for one in found["controls"] if not one["passed"]]
+    return lines
 
 
 def _rate(

@@ -85,9 +85,11 @@ def behind(backbone: Backbone, frozen: Frozen, cut: str) -> Behind:
     return part
 
 
-def whole(backbone: Backbone) -> Behind:
-    """All of the backbone as what learns, fed pixels as bytes."""
+def whole(backbone: Backbone, cut: str | None = None) -> Behind:
+    """All of the backbone, fed pixels as bytes; with a `cut` only the blocks from there on learn."""
     part = Behind(backbone, None, (), 0)
+    chain = blocks_of(backbone) if cut is not None else []
+    part.names = chain[chain.index(cut) :] if cut is not None else []
     part.network.to(memory_format=torch.channels_last)
     size = backbone.spec.geometry.size
     fold(part, torch.randint(0, 256, (2, size * size * 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
@@ -97,7 +99,7 @@ def whole(backbone: Backbone) -> Behind:
 
 def ready(part: Behind) -> None:
     """Weights want gradients: of the blocks that learn, not of what lies before them or of the network's own classifier."""
-    learning = [part.network] if part.cut is None else [part.network.get_submodule(name) for name in part.names]
+    learning = [part.network.get_submodule(name) for name in part.names] or [part.network]
     part.requires_grad_(False)
     for module in learning:
         module.requires_grad_(True)

@@ -51,9 +51,9 @@ class Epoch:
     train_loss: float | None
     train_accuracy: float | None
     loss: float
-    """On the validation pictures, nats."""
+    """On the validation pictures, nats; attacked ones where the ground hardens."""
     accuracy: float
-    """On the validation pictures."""
+    """On the same."""
     rate: float
     """At the end of the epoch."""
     seconds: float
@@ -91,6 +91,15 @@ class State:
         return next(row for row in self.history if row.epoch == self.best_epoch)
 
 
+Harden = Callable[[nn.Module, Tensor, Tensor | None, float, torch.Generator], Tensor]
+"""(model, rows, labels, share, generator) -> rows changed so that the model's loss rises: against labels (n,), or, where these
+are None, against what the model itself finds likeliest. share: of the full strength."""
+
+RISE = 0.5
+"""Share of all steps over which the strength of the attack rises: at full strength from the start, a network that withstands
+nothing yet learns to say the same of every picture."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What a run learns from."""
@@ -107,6 +116,8 @@ class Ground:
     """Name prefixes of the blocks that learn, in order of depth."""
     start_counts: bool = True
     """Whether the start may be what is kept, where no epoch is better."""
+    harden: Harden | None = None
+    """Changes every batch for the worse: what learns, learns from attacked pictures, and is validated on attacked ones."""
 
 
 Told = Callable[[Epoch, int], None]
@@ -144,7 +155,7 @@ def learn(
         _load(model, state.weights)
         optimiser.load_state_dict(state.optimiser)
     try:
-        while state.epochs < tricks.epochs and not _stale(state, tricks):
+        while state.epochs < tricks.epochs and not _stale(state, ground, tricks):
             _epoch(model, named, began, optimiser, ground, tricks, state, steps)
             if keep is not None:
                 keep(state)
@@ -160,8 +171,10 @@ def learn(
     return state
 
 
-def _stale(state: State, tricks: Tricks) -> bool:
-    return tricks.patience > 0 and state.epochs - state.best_epoch >= tricks.patience
+def _stale(state: State, ground: Ground, tricks: Tricks) -> bool:
+    # An attack that still gains strength makes later epochs better than they look now.
+    since = state.best_epoch if ground.harden is None else max(state.best_epoch, math.ceil(RISE * tricks.epochs))
+    return tricks.patience > 0 and state.epochs - since >= tricks.patience
 
 
 def _epoch(
@@ -184,6 +197,7 @@ def _epoch(
     views_seconds = time.perf_counter() - start
     start = time.perf_counter()
     targets = _targets(ground, tricks)
+    generator = None if ground.harden is None else torch.Generator().manual_seed(int(draw.integers(2**62)))
     weight = class_weights(ground.labels[ground.train], ground.classes, tricks.class_weights).to(ground.device)
     total, right = 0.0, 0
     learning(model, tricks)
@@ -192,6 +206,9 @@ def _epoch(
         for step in range(steps):
             rows = slice(step * tricks.batch_size, (step + 1) * tricks.batch_size)
             inputs, target = _mixed(ground, order[rows], views[rows], targets, tricks, draw)
+            if ground.harden is not None and generator is not None:
+                share = min(((epoch - 1) * steps + step + 1) / (RISE * tricks.epochs * steps), 1.0)
+                inputs = ground.harden(model, inputs, None, share, generator)
             factor = rate_factor((epoch - 1) * steps + step, tricks.epochs * steps, tricks.epochs, tricks)
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * factor
@@ -258,22 +275,27 @@ def validate(model: nn.Module, ground: Ground, tricks: Tricks) -> tuple[float, f
     A network gets surer while it learns, and a temperature mends that at the end: it must not look like getting worse.
     """
     start = time.perf_counter()
-    logits = answers(model, ground, ground.validation, tricks.batch_size).numpy()
+    logits = answers(model, ground, ground.validation, tricks.batch_size, attacked=True).numpy()
     labels = ground.labels[ground.validation]
     loss = log_loss(logits, labels, fit_temperature(logits, labels))
     return loss, accuracy(logits, labels), time.perf_counter() - start
 
 
-def answers(model: nn.Module, ground: Ground, pictures: Rows, batch: int = 32) -> Tensor:
-    """Logits (n, K) of the plain views of pictures."""
+def answers(model: nn.Module, ground: Ground, pictures: Rows, batch: int = 32, attacked: bool = False) -> Tensor:
+    """Logits (n, K) of the plain views of pictures, where the ground hardens `attacked` against their labels."""
     plain = np.zeros(len(pictures), np.int64)
     ground.data.ensure(pictures, plain)
     model.eval()
     found = []
-    with torch.inference_mode():
-        for start in range(0, len(pictures), batch):
-            part = slice(start, start + batch)
-            found.append(model(ground.data.batch(pictures[part], plain[part]).to(ground.device)).float().cpu())
+    generator = torch.Generator().manual_seed(ground.seed)
+    for start in range(0, len(pictures), batch):
+        part = slice(start, start + batch)
+        rows = ground.data.batch(pictures[part], plain[part]).to(ground.device)
+        if attacked and ground.harden is not None:
+            labels = torch.from_numpy(ground.labels[pictures[part]]).to(ground.device)
+            rows = ground.harden(model, rows, labels, 1.0, generator)
+        with torch.inference_mode():
+            found.append(model(rows).float().cpu())
     return torch.cat(found)
 
 

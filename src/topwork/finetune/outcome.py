@@ -19,6 +19,7 @@ from topwork.errors import InputError, StorageError
 from topwork.features.choose import open_engine
 from topwork.features.extract import Extraction
 from topwork.features.table import FeatureTable
+from topwork.finetune import adversarial
 from topwork.finetune.comparing import Comparison, compare, decided, sentence
 from topwork.finetune.folding import unfold
 from topwork.finetune.learner import HeadLayer, Learner
@@ -31,6 +32,7 @@ from topwork.heads.calibrate import Calibration, calibrate, fit_temperature
 from topwork.heads.head import Head
 from topwork.heads.metrics import softmax
 from topwork.heads.strangers import fit_strangers
+from topwork.pictures.records import Records
 from topwork.zoo import save_state
 from topwork.zoo.backbone import Backbone
 
@@ -78,12 +80,19 @@ def judged(
     table = _table(after, found, seen.validation)
     new = _fair(after.head.logits(_blocks(table)), validation_labels)
     validation = compare(old, new, validation_labels)
-    helped, told = decided(validation)
-    helped = helped and state.best_epoch > 0
+    if settings.adversarial:
+        helped, told = adversarial.withstands(state, validation_labels)
+    else:
+        helped, told = decided(validation)
+        helped = helped and state.best_epoch > 0
     reasons["fine-tuned"] = f"{'yes' if helped else 'no'}: {told}"
     probs, strange = after.judge(_table(after, found, seen.test))
     test = compare(before.judge(features_of(before, seen, seen.test))[0], probs, test_labels)
-    said = sentence(test, helped)
+    robust = None
+    if settings.adversarial:
+        say("attacks the test pictures, before and after")
+        robust = adversarial.robustness(before, after, _tests(seen), settings)
+    said = sentence(test, helped) if robust is None else robust.sentence(test)
     paths = [str(seen.found.records.rows[row].path) for row in seen.test]
     score = score_answers(probs, test_labels, strange > after.strangers.threshold, paths, before.classes)
     seconds["judging"] = time.perf_counter() - began
@@ -102,12 +111,20 @@ def judged(
         "tricks": asdict(settings.tricks),
         "reasons": reasons,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        **({} if robust is None else {"robustness": robust.to_config()}),
         **facts,
     }
     kept = after if taken else before
     changed = _facts(before, after, seen, settings, score, calibration, reasons, seconds) if taken else before.facts
     kept = replace(kept, facts={**changed, "finetune": told_facts})
     return Outcome(kept, helped, taken, test, validation, said, state.interrupted, state.fault)
+
+
+def _tests(seen: Seen) -> Records:
+    """The test pictures as a table of their own."""
+    records = seen.found.records
+    rows = [records.rows[row] for row in seen.test]
+    return replace(records, rows=tuple(replace(row, split=None) for row in rows), notes=())
 
 
 def _classifier(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from topwork.attack.epsilon import LEVELS
 from topwork.errors import InputError
 from topwork.finetune.tricks import Tricks
 
@@ -29,6 +30,12 @@ class FinetuneSettings:
     """Where the learning runs."""
     force: bool = False
     """Take the learned network even where it is not better than the probe's."""
+    adversarial: bool = False
+    """Learn from pictures that are attacked at every step, so that attacks on the outcome find less (Madry 2018)."""
+    epsilon: float = 4 / LEVELS
+    """Largest change of a value of an attacked picture, as a share of full brightness."""
+    attack_steps: int = 1
+    """Steps of each attack: 1 from a random start (Wong 2020), or more (projected gradient descent)."""
     seed: int = 0
     """Draws validation pictures, views, order and dropout."""
 
@@ -41,3 +48,12 @@ class FinetuneSettings:
             raise InputError(f"scratch: expected gigabytes above 0, got {self.scratch}.")
         if self.seed < 0:
             raise InputError(f"seed: expected 0 or more, got {self.seed}.")
+        if not 0 < self.epsilon <= 1:
+            raise InputError(f"epsilon: expected a share of full brightness above 0, up to 1, got {self.epsilon}.")
+        if self.attack_steps < 1:
+            raise InputError(f"attack_steps: expected 1 or more, got {self.attack_steps}.")
+        if self.adversarial and self.unfreeze == "head":
+            raise InputError(
+                "--adversarial with --unfreeze head: a head alone cannot withstand an attack on the network before it. "
+                "Use --unfreeze all, or a number of blocks."
+            )

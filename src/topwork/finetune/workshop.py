@@ -19,6 +19,7 @@ from topwork.features.engines import cuda_available
 from topwork.features.extract import Progress
 from topwork.finetune import frozen as cold
 from topwork.finetune.activations import Activations
+from topwork.finetune.adversarial import hardening
 from topwork.finetune.augment import Look
 from topwork.finetune.checkpoints import identity_of, read_state, write_state
 from topwork.finetune.cut import Behind
@@ -100,6 +101,7 @@ class Job:
             self.device,
             blocks,
             not self.settings.force,
+            hardening(self.settings, self.backbone.spec.geometry.size) if self.settings.adversarial else None,
         )
 
 
@@ -193,7 +195,7 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
         job.seconds["learning"] -= job.seconds["views"]
         facts = {
             "unfreeze": unfreeze,
-            "first_block": getattr(model.behind, "cut", None),
+            "first_block": next(iter(getattr(model.behind, "names", ())), None),
             "views": data.views,
             "scratch_bytes": data.scratch.size if isinstance(data, Activations) else 0,
             "depths": trials,
@@ -217,10 +219,15 @@ def _turns(job: Job) -> bool:
 def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
     """(head, all, or a number of blocks; the trials of depths), chosen where that is left to us."""
     wanted = job.settings.unfreeze
+    hard = job.settings.adversarial
     cuts = cold.cuts_of(job.backbone)
-    if wanted in ("head", "all"):
-        if wanted == "all" and not hasattr(job.backbone.network, "forward_head"):
-            raise InputError(f"{job.classifier.spec.id}: only its head can learn here. Use --unfreeze head.")
+    if wanted in ("head", "all") or (hard and wanted == "auto"):
+        if wanted != "head" and not hasattr(job.backbone.network, "forward_head"):
+            other = "Leave --adversarial out." if hard else "Use --unfreeze head."
+            raise InputError(f"{job.classifier.spec.id}: only its head can learn here. {other}")
+        if wanted == "auto":
+            job.reasons["unfreeze"] = "all: an attack enters at the first layer"
+            return "all", []
         job.reasons["unfreeze"] = f"{wanted}: as asked for"
         return wanted, []
     if not cuts:
@@ -284,8 +291,9 @@ def _learning(job: Job, unfreeze: str, look: Look) -> Iterator[tuple[Learner, Gr
     if unfreeze == "head":
         whole = cold.Frozen(job.classifier.engine, None, job.classifier.spec.width)  # type: ignore[arg-type]
         data, told = _activations(job, whole, look, views, None)
-    elif unfreeze == "all":
-        part = cold.whole(job.backbone)
+    elif unfreeze == "all" or job.settings.adversarial:
+        # An attack changes the pictures anew at every step, so the whole network runs, whatever of it learns.
+        part = cold.whole(job.backbone, None if unfreeze == "all" else cold.cuts_of(job.backbone)[int(unfreeze) - 1])
         data, told = _activations(job, None, look, views, None)
     else:
         cut = cold.cuts_of(job.backbone)[int(unfreeze) - 1]
@@ -317,7 +325,12 @@ def rates(
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Rates:
-    """Which rate suits the part that would learn: see `topwork.finetune.rates`. With unfreeze auto, that of the last blocks."""
+    """Which rate suits the part that would learn: see `topwork.finetune.rates`. With unfreeze auto, that of the last blocks.
+
+    Raises InputError for adversarial settings: the rate is measured on pictures as they are.
+    """
+    if settings.adversarial:
+        raise InputError("--find-rate: measures on pictures as they are. Leave --adversarial out.")
     with contextlib.ExitStack() as stack:
         records = stack.enter_context(labelled_records(pictures))
         if test is not None:

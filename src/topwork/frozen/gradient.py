@@ -60,18 +60,30 @@ def frozen_gradient(
     """The fast gradient of `network`, from images (N, 3, size, size) to logits (N, K).
 
     engine: auto takes OpenVINO where it knows all of the network's operations. precision: f32, bf16, or auto: bf16 where the
-    processor computes it by itself. note: tells apart networks that have the same tensors. keep: the graph in the cache folder.
+    processor computes it by itself and it keeps what tells the logits apart. note: tells apart networks that have the same
+    tensors. keep: the graph in the cache folder.
     """
     if engine == "torch" or next(network.parameters()).is_cuda:
         return TorchGradient(network, size, "asked for" if engine == "torch" else "the network is on a GPU")
-    if precision == "auto":
-        precision = openvino_precisions()[-1]
     try:
-        return OpenVinoGradient(_model_files(network, size, note) if keep else _model(network, size), precision)
+        model = _model_files(network, size, note) if keep else _model(network, size)
+        found = OpenVinoGradient(model, openvino_precisions()[-1] if precision == "auto" else precision)
+        if precision == "auto" and found.precision != "f32" and not _keeps_apart(found, network, size):
+            return OpenVinoGradient(model, "f32")
+        return found
     except NoRule as error:
         if engine == "openvino":
             raise
         return TorchGradient(network, size, str(error))
+
+
+def _keeps_apart(found: OpenVinoGradient, network: nn.Module, size: int) -> bool:
+    """Whether a lower precision errs by less than half of what the logits of noise spread by; else its gradients say little."""
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted: Tensor = network(images)
+    logits, _ = found(images, torch.zeros_like(wanted))
+    return bool((logits - wanted).square().mean().sqrt() < wanted.std() / 2)
 
 
 class OpenVinoGradient:

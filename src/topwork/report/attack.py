@@ -34,7 +34,7 @@ def attack(facts: Facts, thumbnails: Thumbnails) -> str:
         "How little it takes to fool it",
         lead,
         f'<figure class="plot">{charts.intervals(rows)}</figure>'
-        + _controls(found)
+        + controls(found)
         + _turned(found)
         + _photos(
             "The most fragile", "The smallest change was enough here.", found.get("most_fragile") or [], found, thumbnails
@@ -55,7 +55,8 @@ def _strength(point: Facts, found: Facts) -> str:
     return f"length {figure(number(point.get('epsilon')))}"
 
 
-def _controls(found: Facts) -> str:
+def controls(found: Facts) -> str:
+    """What was checked about an attack, and what it means where a check failed."""
     rows = [
         (
             ("✓" if one.get("passed") else "✗") + f" <span>{safe(one.get('name') or '')}</span>",

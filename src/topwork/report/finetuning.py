@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from topwork.report import charts
+from topwork.report.attack import controls
 from topwork.report.parts import pairs, part, section, table
 from topwork.report.text import NOTHING, Facts, count, duration, figure, number, percent, plural, safe
 
@@ -25,7 +26,8 @@ def finetuning(facts: Facts) -> str:
     history = [row for row in tuned.get("history") or [] if number(row.get("loss")) is not None]
     parts = (
         _comparison(tuned),
-        _curves(history, int(number(tuned.get("best_epoch")) or 0)),
+        _robustness(tuned.get("robustness") or {}),
+        _curves(history, int(number(tuned.get("best_epoch")) or 0), bool(tuned.get("robustness"))),
         _epochs(history),
         _depths(tuned.get("depths") or []),
         part(
@@ -57,14 +59,34 @@ def _comparison(tuned: Facts) -> str:
     return part("Probe and fine-tuned network", told, charts.intervals(rows))
 
 
-def _curves(history: Sequence[Facts], best: int) -> str:
+def _robustness(found: Facts) -> str:
+    """Accuracy under attack of both networks, and whether the attack can be believed."""
+    rows: list[tuple[str, Facts]] = []
+    for before, after in zip(found.get("before") or [], found.get("after") or [], strict=True):
+        levels = figure(number(before.get("epsilon_255")))
+        where = f"attacked at {levels}/255" if number(before.get("epsilon")) else "as they are"
+        for who, point in (("Probe", before), ("Fine-tuned", after)):
+            score = {"accuracy": point.get("accuracy"), "accuracy_low": point.get("low"), "accuracy_high": point.get("high")}
+            rows.append((f"{who}, {where}", score))
+    if not rows:
+        return ""
+    told = (
+        f"Learned from pictures attacked at up to {figure(number(found.get('epsilon_255')))}/255 at the network's input. Of "
+        f"{plural(found.get('n'), 'test picture')}, as many are right after each was attacked by "
+        f"{safe(figure(found.get('attack')))}. That the accuracy on untouched pictures falls somewhat is the usual price."
+    )
+    return part("Under attack, before and after", told, charts.intervals(rows)) + controls(found)
+
+
+def _curves(history: Sequence[Facts], best: int, attacked: bool) -> str:
     if len(history) < 2:
         return ""
     loss = _panel("loss (nats)", history, (("train_loss", "training"), ("loss", "validation")), best, False)
     right = _panel("right (%)", history, (("train_accuracy", "training"), ("accuracy", "validation")), best, True)
+    seen = "pictures attacked at full strength" if attacked else "the plain pictures"
     told = (
         f"Epoch 0 is the probe; those of epoch {best} were kept. The training loss has smoothed labels and dropout in it, "
-        "the validation loss the plain pictures at the best temperature, so the two stand on scales of their own."
+        f"the validation loss {seen} at the best temperature, so the two stand on scales of their own."
     )
     return part("Learning curves", told, f'<div class="columns curves"><figure>{loss}</figure><figure>{right}</figure></div>')
 
