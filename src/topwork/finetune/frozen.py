@@ -40,7 +40,10 @@ def cuts_of(backbone: Backbone) -> list[str]:
 
 
 def freeze(backbone: Backbone, cuts: Sequence[str], like: Engine) -> Frozen:
-    """The part before `cuts` on the kind of engine that runs the whole, its numbers checked against torch."""
+    """The part before `cuts` on the kind of engine that runs the whole, its numbers checked against torch.
+
+    What enters a block is less even than features are: where a lower precision does for these and not for it, float32 runs it.
+    """
     prefix = Prefix(backbone, tuple(cuts))
     size = backbone.spec.geometry.size
     pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
@@ -48,20 +51,21 @@ def freeze(backbone: Backbone, cuts: Sequence[str], like: Engine) -> Frozen:
         expected = prefix(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0).numpy()
     for cut in cuts:
         check_cut(backbone, prefix, Behind(backbone, cut, prefix.shapes[cut], _pooled(prefix, cut)))
-    engine = _engine(cast(Any, prefix), like)
-    found = np.concatenate([engine.infer(pixels[:1]), engine.infer(pixels[1:])])
-    cosine = (found * expected).sum(1) / (np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1))
-    if found.shape != expected.shape or cosine.min() < 0.999:
-        raise WeightsError(f"{backbone.spec.id}: {like.name} does not give torch's numbers. Fit with --engine torch.")
-    return Frozen(engine, prefix, expected.shape[1])
+    for precision in dict.fromkeys((like.precision, "f32") if like.name == "openvino" else (like.precision,)):
+        engine = _engine(cast(Any, prefix), like, precision)
+        found = np.concatenate([engine.infer(pixels[:1]), engine.infer(pixels[1:])])
+        cosine = (found * expected).sum(1) / (np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1))
+        if found.shape == expected.shape and cosine.min() >= 0.999:
+            return Frozen(engine, prefix, expected.shape[1])
+    raise WeightsError(f"{backbone.spec.id}: {like.name} does not give torch's numbers. Fit with --engine torch.")
 
 
-def _engine(prefix: Any, like: Engine) -> Engine:
+def _engine(prefix: Any, like: Engine, precision: str) -> Engine:
     with tempfile.TemporaryDirectory(prefix="topwork-") as folder:
         file = Path(folder)
         if like.name == "openvino":
             engines.convert_openvino(prefix, file / "model.xml")
-            return engines.OpenVinoEngine(file / "model.xml", like.precision)
+            return engines.OpenVinoEngine(file / "model.xml", precision)
         if like.name == "onnxruntime":
             engines.export_onnx(prefix, file / "model.onnx")
             return engines.OnnxRuntimeEngine(file / "model.onnx")
