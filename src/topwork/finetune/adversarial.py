@@ -27,7 +27,7 @@ from topwork.pictures.records import Records
 SHARES = (0.25, 0.5, 1.0, 2.0)
 """Of the strength that was learned with: those that before and after are measured at."""
 
-STEPS = 10
+STEPS = 20
 """Of projected gradient descent, for the measurement: an attack that the learning did not see."""
 
 PICTURES = 100
