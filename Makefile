@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-full lint bench docs clean
+.PHONY: demo test test-full lint bench docs lessons clean
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -39,5 +39,8 @@ bench: .venv/installed benchmarks/.venv/installed
 docs: .venv/docs
 	$(BIN)/python docs/make.py
 
+lessons: .venv/installed
+	$(BIN)/python lessons/notebooks.py --out build/lessons
+
 clean:
-	rm -rf .venv benchmarks/.venv build/docs
+	rm -rf .venv benchmarks/.venv build/docs build/lessons

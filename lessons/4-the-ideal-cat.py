@@ -1,0 +1,65 @@
+# %% [markdown]
+# # 4. The ideal cat and the ideal zebra
+#
+# **What does a network have in mind when it says "cat"?**
+#
+# Turn training around: the weights stay, and the *picture* follows the gradient, until the network says the class
+# (Simonyan 2014). The result says what the network answers to. Whether that is a cat is another question, and other
+# networks shall answer it.
+
+# %%
+# %load_ext topwork.notebook
+from photos import few
+
+# %% [markdown]
+# ### recipes
+#
+# The textbook's recipe: start from noise, climb the log-probability of the class, and punish differences between
+# neighbouring pixels a little. `lite1` and `lite2` are the judges: two networks that took no part.
+
+# %%
+# %topwork ideal -b lite0 "Egyptian cat" zebra -o textbook.png --recipe lesson --judges lite1,lite2 --steps {few(128, 4)} --quiet
+
+# %% [markdown]
+# While it was made the network became nearly sure of it. Saved and looked at again as any photo is, cut and resized a
+# little, it is nothing any more, not even to itself, and nobody else ever saw it: gradients flow best through fine patterns
+# that mean something to this one network in this one place. It is the same gap that
+# [attacks](5-the-adversarial-cat.ipynb) live in.
+#
+# What makes it a picture: let it be a sum of waves, as strong as in photos (Olah 2017), in colours that are as
+# correlated as in photos, and show it to the network from ever other places and sizes, so that no single pixel counts.
+
+# %%
+# %topwork ideal -b lite0 "Egyptian cat" zebra -o waves.png --recipe fourier --judges lite1,lite2 --steps {few(256, 4)} --quiet --loop
+
+# %% [markdown]
+# The strip shows the way: first colours and coarse patches, then stripes and faces. A third recipe keeps the strength of
+# every wave as it is in photos and only moves where the waves meet (MACO, Fel 2023).
+
+# %%
+# %topwork ideal -b lite0 "Egyptian cat" zebra -o phases.png --recipe maco --judges lite1,lite2 --steps {few(256, 4)} --quiet
+
+# %% [markdown]
+# ### judges
+#
+# "The network says zebra with 99 %" proves nothing: it was pushed to say so. What counts is whether networks that took no
+# part agree. Two more pictures, judged:
+
+# %%
+# %topwork ideal -b lite0 daisy goldfinch -o others.png --judges lite1,lite2 --steps {few(256, 4)} --quiet
+
+# %% [markdown]
+# And is it a zebra for the same reason that a photo is one? Which pixels made the answer:
+
+# %%
+# %topwork ideal -b lite0 zebra -o zebra.png --steps {few(256, 4)} --quiet
+# %topwork explain -b lite0 zebra.png -o why.png
+
+# %% [markdown]
+# ## What was measured
+#
+# - The same class by three recipes, each with the probability that the network gives it and whether two others agree.
+# - That being sure is not being right: the textbook's picture convinces only the network it was made for, in the very place it was made in.
+# - What helped: a better parameterisation and many views, not more steps.
+#
+# Next: [turning it around, the adversarial cat](5-the-adversarial-cat.ipynb).
