@@ -13,26 +13,30 @@
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import topwork
 from photos import cat, few, photos
+from topwork.heads.metrics import wilson
 from topwork.pictures.decode import decode, read_bytes, to_pixels
 
 # %% [markdown]
 # ### features of a cat
 #
-# Each strip below is one stage of the network: its eight strongest channels. The first stages answer to edges and spots,
-# the later ones to parts; and the maps shrink from 112 x 112 to 7 x 7 while the channels grow in number. What comes out at
-# the end, 1,280 numbers, are the photo's *features*: photos that look alike lie near each other. That is what transfer
-# learning transfers (Yosinski 2014).
+# Each row below is one stage of the network: on the left its three main directions as colours, then its seven strongest
+# channels. The first stages answer to edges and hair, the later ones to parts such as eyes and nose; and the maps shrink
+# from 112 x 112 to 7 x 7 while the channels grow in number. What comes out at the end, 1,280 numbers, are the photo's
+# *features*: photos that look alike lie near each other. That is what transfer learning transfers (Yosinski 2014).
 
 # %%
 # %topwork look -b lite0 {cat()} -o layers.png
 
 # %% [markdown]
-# A deep layer has hundreds of channels. Its three main directions as red, green and blue show what it holds apart: here
-# the animal from what is around it, although nobody ever told the network where a cat ends.
+# A deep layer has a hundred channels or more. Its three main directions as red, green and blue, in full size, show what it
+# holds apart: both eyes have one colour, the nose another, the fur a third, although nobody ever told the network what an
+# eye is. It only had to tell a thousand things apart.
 
 # %%
 # %topwork look -b lite0 {cat()} --layer blocks.4 --pca -o directions.png
@@ -60,36 +64,43 @@ from topwork.pictures.decode import decode, read_bytes, to_pixels
 #
 # Feed a network something else than it was trained with, and no error comes: every network takes any numbers. So measure
 # it. The same pictures, four ways: as they should be; with values from 0 to 255; with the colours in the wrong order; and
-# with mean and deviation left out. On top of the last 1,280 features a plain logistic regression is cross-validated. (Grey
-# pictures have no colours to swap: for them the third way changes nothing.)
+# with mean and deviation left out. On top of the last 1,280 features a plain logistic regression is cross-validated: the
+# share that is right stands with its 95 % interval. (Grey pictures have no colours to swap: for them the third way changes
+# nothing.)
 
 # %%
 backbone = topwork.load_backbone("lite0").eval()
 geometry, mean, std = backbone.spec.geometry, backbone.mean, backbone.std
 files = sorted((photos("cats-vs-dogs") / "train").glob("*/*"))
-files = files[:: max(1, len(files) // few(200, 24))]
-labels = [file.parent.name for file in files]
+files = files[:: max(1, len(files) // few(600, 24))]
+labels = np.array([file.parent.name for file in files])
 pixels = np.stack([to_pixels(decode(read_bytes(file), wanted=geometry).image, geometry) for file in [*files, cat()]])
 images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 # %%
+probe, names = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)), backbone.spec.class_names
 fed = {"right": images, "0 to 255": images * 255, "blue first": images.flip(1), "no mean": images * std + mean}
 with torch.inference_mode():
     for way, pictures in fed.items():
-        features = torch.cat([backbone(part) for part in pictures.split(32)]).numpy()  # stages, 1,280 last ones, 1,000 answers
+        features = torch.cat([backbone(part) for part in pictures.split(32)])[:, backbone.spec.views["last"]].numpy()
         answer = backbone.logits(pictures[-1:])[0].softmax(0)
-        right = cross_val_score(LogisticRegression(max_iter=500), features[:-1, -2280:-1000], labels, cv=3).mean()
-        print(f"{way:<12} probe {right:.1%} right; the cat is number {int(answer.argmax())} with {float(answer.max()):.0%}")
+        right = int((cross_val_predict(probe, features[:-1], labels, cv=3) == labels).sum())
+        low, high = wilson(right, len(labels))
+        print(f"{way:<11} {right / len(labels):.1%} of {len(labels)} right ({low:.1%} to {high:.1%}); ", end="")
+        print(f"the cat: {names[int(answer.argmax())]} {float(answer.max()):.0%}")
 
 # %% [markdown]
 # ## What was measured
 #
 # - One network, seen from its first layer to its last: from edges to parts, from large maps to many channels.
-# - The cat's answer under right and wrong preprocessing: number 281 to 285 are ImageNet's cats. Fed wrongly, the answer
-#   moves, and nothing warns you.
-# - The probe's accuracy under each: values 255 times too large cost most. A head that is *fitted* on wrongly fed features
-#   can partly make up for it, and that is why the mistake is so often overlooked: the accuracy looks fine until it is
-#   compared with the right one.
+# - The cat's answer under right and wrong preprocessing. With values up to 255 it is no cat any more, but given with no less
+#   confidence: nothing warns you.
+# - The probe's accuracy under each. On 600 photos of cats and dogs this lesson gave 98.8 % (97.6 to 99.4) fed as it should
+#   be, 76.7 % (73.1 to 79.9) with values from 0 to 255, 97.2 % with blue first and 97.7 % without the mean. A head that is
+#   *fitted* on wrongly fed features makes up for much of a small mistake, and that is why it is so often overlooked: the
+#   accuracy looks fine until it is compared with the right one.
+# - What is right for photos need not be best for every picture. Handwriting on black is no photo, and a little less contrast
+#   suits it at least as well. That can be measured; it is no reason to feed a network by accident.
 #
 # With weights at hand the same commands take other networks: `-b vgg16`, `-b resnet50`, `-b keras:VGG16` (`topwork zoo get`).
 #

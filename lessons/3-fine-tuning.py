@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import topwork
-from photos import few, photos, shortened
+from photos import few, photos
 
 pictures = photos("eurosat")
 
@@ -33,8 +33,10 @@ pictures = photos("eurosat")
 # %topwork finetune head.topwork {pictures} -o random.topwork --unfreeze 1 --epochs {few(4, 1)} --patience 2 --views {few(2, 1)} --head-start xavier
 
 # %% [markdown]
-# Validation loss by epoch, number 0 being the start; the lower one wins. topwork keeps the network as it was unless
-# validation pictures say that fine-tuning helped, and McNemar's exact test (1947) compares both on the same test pictures.
+# Validation loss by epoch, number 0 being the start; the lower one wins. Validation pictures, set aside from those of the
+# training, decide whether the fine-tuned network is kept; the test pictures only report, so they may say otherwise.
+# McNemar's exact test (1947) compares before and after on the same test pictures: a large p means that this test cannot
+# tell the two apart.
 
 # %%
 for name in ("first", "random"):
@@ -42,9 +44,17 @@ for name in ("first", "random"):
     print(name, [round(row["loss"], 3) for row in tuned["history"]], "best epoch", tuned["best_epoch"], "|", tuned["sentence"])
 
 # %% [markdown]
-# **Early stopping** is in these runs (`--patience 2`): after two epochs without a better validation loss learning ends, and the best
-# weights are restored (Prechelt 1998). The training loss would go on falling; it tells nothing about new pictures.
+# ### early stopping
 #
+# With steps that never shrink, always the same view of each picture and nothing that holds back, the network begins to learn
+# the training pictures by heart: their loss goes on falling, that of the validation pictures does not. After `--patience 2`
+# epochs without a better validation loss learning ends, and the best weights are restored (Prechelt 1998), those of the start
+# if need be. The runs above have the same patience.
+
+# %%
+# %topwork finetune head.topwork {pictures} -o eager.topwork --unfreeze 1 --epochs {few(12, 1)} --patience 2 --views 1 --augment none --schedule constant --averaging none --dropout 0 --label-smoothing 0
+
+# %% [markdown]
 # ### frozen statistics
 #
 # "Frozen" means more than no gradients. Batch normalisation collects the mean and variance of whatever flows through it
@@ -64,20 +74,27 @@ print("in training mode they move all the same:", [round(one, 2) for one in norm
 # ## Each trick alone
 #
 # From one base recipe each trick is switched on or off alone, with several seeds and splits, on stored activations. The
-# base's own spread between seeds is the yardstick: a difference inside it is none. Here a dozen pictures of each of six
-# classes, so that it takes a minute or two; give it your whole folder.
+# base's own spread between seeds is the yardstick: a difference inside it shows nothing. And of thirty tricks that do
+# nothing one or two would still leave their 95 % interval by chance, so ask again whatever differs by a few points, with
+# another `--seed`. (adam and adamw are the same where no weight decays: their lines coincide.) Here every fourth training
+# picture, named in a CSV, so that it takes a minute or two; fewer pictures would tell nothing, all of them tell more.
 
 # %%
-some = shortened(pictures, Path("some"))
-# %topwork tricks {some}/train -o tricks --seeds {few(3, 2)} --quiet
+some = sorted((pictures / "train").glob("*/*"))[:: few(4, 1)]
+Path("some.csv").write_text("path,label\n" + "".join(f"{file.resolve()},{file.parent.name}\n" for file in some))
+# %topwork tricks some.csv -o tricks --seeds {few(5, 2)} --quiet
 
 # %% [markdown]
 # ## What was measured
 #
-# - Two fine-tunings that differ only in where the head began.
+# - Two fine-tunings that differ only in where the head began, and one that had to be stopped early.
 # - That a layer without gradients still changed, and what stops it.
 # - Every trick of the list on these pictures, with its interval: most do little, a few much, and which these are depends
 #   on the pictures. How activations spread with each initialisation (Glorot 2010, He 2015), and how the loss falls with
 #   each optimiser, are in the figures.
+#
+# On satellite tiles (EuroSAT: 1,200 to learn from, 600 for the test) the fit of this lesson gave 96.3 % right. Fine-tuning of
+# one block, four epochs at most, gave 94.5 % from a fitted head and 92.5 % from a random one: topwork kept the network as it
+# was, both times. So fine-tuning is to be tried, not to be believed in.
 #
 # Next: [what the network thinks a cat is](4-the-ideal-cat.ipynb).
