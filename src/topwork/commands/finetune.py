@@ -320,6 +320,7 @@ def tricks(
     backbone: Backbone = "lite0",
     weights: Weights = "pretrained",
     seeds: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=10))] = 5,
+    most: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1_200,
     seed: Seed = 0,
     offline: Offline = False,
     json_: Json = False,
@@ -329,6 +330,8 @@ def tricks(
 
     A small network learns from stored activations of a pretrained one, so that hundreds of runs take minutes.
 
+    Of thirty tricks that bring nothing, one or two look clear by chance: what is called clear is adjusted for their number.
+
     Parameters
     ----------
     pictures
@@ -336,14 +339,17 @@ def tricks(
     out
         The folder for the table (tricks.json) and the figures: tricks.png, spread.png, optimisers.png.
     seeds
-        Runs of every trick, each with its own split and start.
+        Runs of every trick, each with its own split and start. The time grows with them, and smaller differences are seen.
+    most
+        Of a folder with more pictures, so many are drawn, as many of each class as can be, five at least.
     seed
-        The first seed.
+        The first seed; also draws the pictures.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from topwork.runtime import make_folder, publish_file
-    from topwork.tricks.experiment import lines_of, try_tricks
+    from topwork.tricks.experiment import try_tricks
     from topwork.tricks.figures import write_figures
+    from topwork.tricks.words import adjustment, lines_of
 
     stay_offline(offline)
     make_folder(out)
@@ -353,16 +359,20 @@ def tricks(
             backbone=backbone,
             weights=weights,
             seeds=seeds,
+            most=most,
             seed=seed,
             progress=progress,
             told=None if quiet else lambda row: warn(f"{row.name}: {percent(row.accuracy)} right"),
         )
+    clear = any(row.verdict in ("better", "worse") for row in found.results)
     document = {**found.to_config(), "figures": [str(file) for file in write_figures(found, out)]}
     publish_file(out / "tricks.json", json.dumps(document, indent=1).encode())
     say(
         document,
         [
             *lines_of(found.results),
+            f"{found.verdict} ({adjustment(found.comparisons, found.seeds)})",
+            *([] if clear or seeds == 10 else ["more --seeds show smaller differences"]),
             f"{number(found.pictures, 'picture')}, {number(found.seeds, 'seed')}, {found.seconds:.0f} s; "
             f"learned from {found.features}",
             f"figures: {', '.join(document['figures'])}",

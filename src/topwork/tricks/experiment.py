@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,14 +22,17 @@ from topwork.finetune.augment import Look
 from topwork.finetune.loop import Ground, answers, learn
 from topwork.finetune.tricks import OPTIMISERS, Tricks
 from topwork.fitting import sample_of
-from topwork.pictures.records import need_classes
+from topwork.pictures.records import Records, need_classes
 from topwork.pictures.sources import Pictures, labelled_records
 from topwork.pictures.splits import grouped_folds
 from topwork.tricks.network import Crown, Stored, spread
+from topwork.tricks.verdicts import CLEAR, holm, interval, paired
+from topwork.tricks.words import verdict_of
 from topwork.zoo.spec import BackboneSpec
 
 Rows = NDArray[np.int64]
 Float32 = NDArray[np.float32]
+Verdict = Literal["base", "better", "worse", "not clear"]
 
 PICTURES = 1200
 """Used at most, as many of each class as can be."""
@@ -116,7 +119,14 @@ class Result:
     gain: float
     """Mean difference to the base recipe, seed by seed."""
     gain_low: float
+    """95 % interval of the mean difference, of this comparison alone."""
     gain_high: float
+    p: float
+    """Of no difference: paired t-test over the seeds, of this comparison alone."""
+    adjusted: float
+    """That p, adjusted for all comparisons (Holm 1979)."""
+    verdict: Verdict
+    """By the adjusted p."""
     epochs: float
     """Until 95 % of the best validation accuracy."""
     seconds: float
@@ -128,6 +138,11 @@ class Experiment:
     """All that was tried."""
 
     results: list[Result]
+    """The base recipe first."""
+    verdict: str
+    """What is clearly better or worse than the base recipe, in words."""
+    comparisons: int
+    """That the verdicts are adjusted for."""
     spreads: dict[str, dict[str, list[float]]]
     """Deviation of the activations after each layer: with and without batch normalisation, by initialisation."""
     losses: dict[str, list[float]]
@@ -151,37 +166,40 @@ def try_tricks(
     backbone: str = "lite0",
     weights: str = "pretrained",
     seeds: int = 5,
+    most: int = PICTURES,
     seed: int = 0,
     progress: Progress | None = None,
     told: Callable[[Result], None] | None = None,
 ) -> Experiment:
-    """What each trick brings on these pictures; a test part of them is left out. Raises InputError."""
+    """What each trick brings on these pictures, of which `most` are used; a test part is left out. Raises InputError."""
     began = time.perf_counter()
     with labelled_records(pictures) as records, _one_thread():
         if any(row.split == "test" for row in records):
             records = replace(records, rows=tuple(row for row in records if row.split != "test"))
         need_classes(records, 5)
+        records = _some(records, most, seed)
         chosen = open_engine(backbone, weights, sample=sample_of(records))
         found = extract_for(chosen.spec, chosen.engine, records, True, progress)
         need_classes(found.records, 5)
-        used = _some(found.records.labels, seed)
         columns, features = _middle(chosen.spec)
-        plain = found.table.take(used)[:, columns]
-        groups = find_copies(found, chosen.spec.views.get("last+stages", chosen.spec.views["last"])).groups[used]
-        rows = np.concatenate([plain[None], _augmented(found, used, chosen, columns, seed, progress)])
-    labels = found.records.labels[used]
+        plain = found.table.take(np.arange(len(found.records)))[:, columns]
+        groups = find_copies(found, chosen.spec.views.get("last+stages", chosen.spec.views["last"])).groups
+        rows = np.concatenate([plain[None], _augmented(found, chosen, columns, seed, progress)])
+    labels = found.records.labels
     classes = list(found.records.classes)
     runs: dict[str, list[tuple[float, float, float]]] = {}
     results: list[Result] = []
     splits = [grouped_folds(labels, groups, 5, seed + number) for number in range(seeds)]
+    grain = 1 / max(1, min(int((fold == 0).sum()) for fold in splits))
     for variant in variants():
         runs[variant.name] = [
             _run(variant, rows, labels, len(classes), fold, seed + number) for number, fold in enumerate(splits)
         ]
-        results.append(_result(variant, runs[variant.name], runs["base recipe"]))
+        results.append(_result(variant, runs[variant.name], runs["base recipe"], grain))
         if told is not None:
             told(results[-1])
-    scaled = _scaled(rows[:1], np.arange(len(used)))[0]
+    results = judged_together(results)
+    scaled = _scaled(rows[:1], np.arange(len(labels)))[0]
     spreads = {
         kind: {start: spread(start, norm, scaled[:256], seed=seed) for start in STARTS}
         for kind, norm in (("without batch normalisation", False), ("with batch normalisation", True))
@@ -189,9 +207,11 @@ def try_tricks(
     losses = {name: _losses(name, rows, labels, len(classes), splits[0], seed) for name in OPTIMISERS}
     return Experiment(
         results,
+        verdict_of(results),
+        len(results) - 1,
         spreads,
         losses,
-        len(used),
+        len(labels),
         classes,
         features,
         seeds,
@@ -212,16 +232,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _some(labels: Rows, seed: int) -> Rows:
-    """Rows (sorted), PICTURES at most, as many of each class as can be."""
-    if len(labels) <= PICTURES:
-        return np.arange(len(labels))
+def _some(records: Records, most: int, seed: int) -> Records:
+    """Of more records so many, but five of each class, as many of each as can be, in their order, with a note."""
+    most = max(most, 5 * len(records.classes))
+    if len(records) <= most:
+        return records
+    labels = records.labels
     order = np.random.default_rng(seed).permutation(len(labels))
     turn = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         mine = order[labels[order] == label]
         turn[mine] = np.arange(len(mine))
-    return np.sort(np.argsort(turn, kind="stable")[:PICTURES])
+    note = f"{most:,} of {len(records):,} pictures were used, as many of each class as can be"
+    used = np.sort(np.argsort(turn, kind="stable")[:most])
+    return replace(records, rows=tuple(records.rows[row] for row in used), notes=(*records.notes, note))
 
 
 def _middle(spec: BackboneSpec) -> tuple[Rows, str]:
@@ -232,10 +256,10 @@ def _middle(spec: BackboneSpec) -> tuple[Rows, str]:
     return np.arange(sum(width for _, width in half)), f"pooled activations of {', '.join(name for name, _ in half)}"
 
 
-def _augmented(found: Extraction, used: Rows, chosen: Any, columns: Rows, seed: int, progress: Progress | None) -> Float32:
+def _augmented(found: Extraction, chosen: Any, columns: Rows, seed: int, progress: Progress | None) -> Float32:
     """(VIEWS - 1, N, D) of augmented views."""
     spec = chosen.spec
-    paths = [found.records.rows[row].path for row in used]
+    paths = [row.path for row in found.records]
     data, _ = cold.activations(
         paths, len(paths), spec.width, chosen.engine, spec.geometry, Look("light", False, seed), VIEWS, 4e9
     )
@@ -294,11 +318,14 @@ def _losses(optimiser: str, rows: Float32, labels: Rows, classes: int, fold: Row
     return [row.train_loss for row in state.history if row.train_loss is not None]
 
 
-def _result(variant: Variant, runs: Sequence[tuple[float, float, float]], base: Sequence[tuple[float, float, float]]) -> Result:
+def _result(
+    variant: Variant, runs: Sequence[tuple[float, float, float]], base: Sequence[tuple[float, float, float]], grain: float
+) -> Result:
+    """What the runs (accuracy, epochs, seconds) come to; `grain` is what one picture counts."""
     right = np.array([one[0] for one in runs])
     difference = right - np.array([one[0] for one in base])
-    low, high = _interval(right)
-    gain_low, gain_high = _interval(difference)
+    low, high = interval(right, grain)
+    gain_low, gain_high = interval(difference, grain)
     epochs = [one[1] for one in runs if np.isfinite(one[1])]
     return Result(
         variant.name,
@@ -309,31 +336,19 @@ def _result(variant: Variant, runs: Sequence[tuple[float, float, float]], base: 
         float(difference.mean()),
         gain_low,
         gain_high,
+        paired(difference, grain),
+        1.0,
+        "base" if variant.topic == "base" else "not clear",
         float(np.mean(epochs)) if epochs else float("nan"),
         float(np.mean([one[2] for one in runs])),
     )
 
 
-_STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Two-sided 95 % points of Student's t (1908) by number of values."""
-
-
-def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % interval of the mean of values that differ by chance."""
-    n = len(values)
-    if n < 2:
-        return float("nan"), float("nan")
-    half = _STUDENT.get(n, 2.0) * float(values.std(ddof=1)) / n**0.5
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
-def lines_of(results: Sequence[Result]) -> Iterator[str]:
-    """The table as lines of text."""
-    yield f"{'trick':<30} {'right':>8} {'95 % interval':>17} {'gain':>7} {'95 % interval':>17} {'epochs':>7} {'s':>6}"
-    for row in results:
-        gain = "" if row.topic == "base" else f"{100 * row.gain:+.1f}"
-        between = "" if row.topic == "base" else f"{100 * row.gain_low:+.1f} to {100 * row.gain_high:+.1f}"
-        yield (
-            f"{row.name:<30} {100 * row.accuracy:>6.1f} % {100 * row.low:>7.1f} to {100 * row.high:>5.1f} "
-            f"{gain:>7} {between:>17} {row.epochs:>7.1f} {row.seconds:>6.1f}"
-        )
+def judged_together(results: Sequence[Result]) -> list[Result]:
+    """The results with their adjusted p and verdict: of thirty tricks that bring nothing, one or two would else look clear."""
+    base, *tricks = results
+    judged = [base]
+    for row, adjusted in zip(tricks, holm([row.p for row in tricks]), strict=True):
+        verdict: Verdict = "not clear" if adjusted >= CLEAR else "better" if row.gain > 0 else "worse"
+        judged.append(replace(row, adjusted=adjusted, verdict=verdict))
+    return judged
