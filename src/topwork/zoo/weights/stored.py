@@ -111,7 +111,8 @@ class Bytes:
         if stored.strides is None or flat.size == 0:
             return flat.reshape(stored.shape)
         steps = tuple(step * flat.itemsize for step in stored.strides)
-        return np.lib.stride_tricks.as_strided(flat, stored.shape, steps, writeable=False).copy(order="C")
+        strided: NDArray[Any] = np.lib.stride_tricks.as_strided(flat, stored.shape, steps, writeable=False)
+        return flat[: strided.size].reshape(stored.shape) if strided.flags.c_contiguous else strided.copy(order="C")
 
     def check(self, record: Record, what: str) -> None:
         """Raise Refused unless the record's bytes have its checksum."""
