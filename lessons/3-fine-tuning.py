@@ -52,7 +52,7 @@ for name in ("first", "random"):
 # if need be. The runs above have the same patience.
 
 # %%
-# %topwork finetune head.topwork {pictures} -o eager.topwork --unfreeze 1 --epochs {few(12, 1)} --patience 2 --views 1 --augment none --schedule constant --averaging none --dropout 0 --label-smoothing 0
+# %topwork finetune head.topwork {pictures} -o eager.topwork --unfreeze 1 --epochs {few(12, 1)} --patience 2 --views 1 --augment none --schedule constant --averaging none --interpolation none --dropout 0 --label-smoothing 0
 
 # %% [markdown]
 # ### frozen statistics

@@ -33,6 +33,15 @@ def test_a_comparison_counts_the_same_pictures() -> None:
     assert "3 gained, 1 lost" in sentence(found, True) and sentence(found, False).startswith("fine-tuning did not help: 62.5 %")
 
 
+def test_the_sentence_claims_no_more_than_the_test_shows() -> None:
+    labels = np.zeros(40, np.int64)
+    few, some, most = (np.arange(40) < right for right in (20, 22, 36))
+    assert sentence(compare(answers(few, 0.9), answers(most, 0.9), labels), True).startswith("fine-tuning helped: 50.0 %")
+    for after in (some, few):  # too little to tell; worse
+        said = sentence(compare(answers(some if after is few else few, 0.9), answers(after, 0.9), labels), True)
+        assert said.startswith("fine-tuning helped on validation pictures, the test cannot tell: ")
+
+
 def test_what_is_not_clearly_better_is_not_taken() -> None:
     labels = np.zeros(200, np.int64)
     most = np.arange(200) % 20 > 0

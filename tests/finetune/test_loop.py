@@ -12,11 +12,13 @@ from toys import CLASSES, ToyData, ToyNetwork, toy_ground
 
 from topwork.errors import InputError, StorageError
 from topwork.finetune.checkpoints import read_state, write_state
-from topwork.finetune.loop import State, answers, class_weights, cross_entropy, learn, validate, views_of
+from topwork.finetune.loop import SHARES, State, answers, class_weights, cross_entropy, learn, validate, views_of
 from topwork.finetune.optimise import groups_of, rate_factor
 from topwork.finetune.tricks import HEAD_STARTS, OPTIMISERS, SCHEDULES, Tricks
 
-BASE = Tricks(epochs=4, batch_size=16, rate=0.02, patience=0, label_smoothing=0.0, warm_up=0.1, averaging="none")
+BASE = Tricks(
+    epochs=4, batch_size=16, rate=0.02, patience=0, label_smoothing=0.0, warm_up=0.1, averaging="none", interpolation="none"
+)
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -86,6 +88,21 @@ def test_the_best_weights_come_back_and_the_start_may_be_the_best() -> None:
     learned = weights_of(model)
     state = learn(model, ground, replace(BASE, rate=0.5, epochs=2))
     assert state.best_epoch == 0 and same(learned, weights_of(model))
+
+
+def test_weights_between_the_first_and_the_best_are_kept_where_they_are_better() -> None:
+    model, ground, tricks = ToyNetwork(), toy_ground(), replace(BASE, rate=0.05, epochs=2, interpolation="auto")
+    first = weights_of(model)
+    state = learn(model, replace(ground, start_counts=False), tricks)
+    kept = weights_of(model)
+    losses = {}
+    for share in (*SHARES, 1.0):
+        for name, best in state.best.items():
+            model.state_dict()[name].copy_(first[name].lerp(best, share))
+        losses[share] = validate(model, ground, tricks)[0]
+        if share == state.share:
+            assert all(torch.allclose(kept[name], model.state_dict()[name]) for name in kept)
+    assert losses[state.share] == pytest.approx(min(losses.values())) and state.share < 1
 
 
 def test_patience_ends_it() -> None:

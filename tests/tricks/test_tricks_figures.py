@@ -70,7 +70,7 @@ def test_the_colours_are_the_verdicts_and_the_caption_says_how() -> None:
     assert dots["good"] == figures.GREEN and dots["bad"] == figures.RUST
     assert {dots["lucky"], dots["trick 0"]} == {figures.GREY}
     assert "adjusted for 30 comparisons, Holm 1979" in text_of(figure)
-    assert "green clearly better, rust clearly worse than the base recipe" in text_of(figure)
+    assert "1 clearly better (green), 1 clearly worse (red) than the base recipe" in text_of(figure)
 
 
 def test_one_trick_that_ruins_all_does_not_press_the_others_together() -> None:
@@ -81,14 +81,14 @@ def test_one_trick_that_ruins_all_does_not_press_the_others_together() -> None:
     edge = [line for line in axes.lines if line.get_marker() == "<"]
     assert len(edge) == 1 and to_hex(edge[0].get_color()) == figures.RUST and low < edge[0].get_xdata()[0] < 0
     figure = figures._tricks(experiment([BASE, result("bad", -0.2, 1e-6)]))
-    assert "none clearly better, rust clearly worse than the base recipe" in text_of(figure)
+    assert "none clearly better, 1 clearly worse (red) than the base recipe" in text_of(figure)
 
 
 def test_where_nothing_is_clear_it_says_so() -> None:
     found = experiment([BASE, *(replace(row, p=0.03) for row in SOME[1:])])
     assert found.verdict == "no trick is clearly better or worse than the base recipe"
     figure = figures._tricks(found)
-    assert "none is clearly better or worse than the base recipe" in text_of(figure)
+    assert "none clearly better, none clearly worse than the base recipe" in text_of(figure)
     assert not {figures.GREEN, figures.RUST} & {to_hex(line.get_color()) for line in figure.axes[0].lines}
 
 

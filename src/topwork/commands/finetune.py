@@ -254,6 +254,7 @@ def _document(out: Path, sha256: str, outcome: Outcome, figure: Path | None, sec
         "depths": facts["depths"],
         "epochs": facts["epochs"],
         "best_epoch": facts["best_epoch"],
+        "share": facts["share"],
         "views": facts["views"],
         "scratch_bytes": facts["scratch_bytes"],
         "history": facts["history"],
@@ -274,7 +275,9 @@ def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
         f"  learned         {result['unfreeze']} blocks"
         if result["unfreeze"].isdigit()
         else f"  learned         {result['unfreeze']}",
-        f"  epochs          {result['epochs']}, the best was number {result['best_epoch']}",
+        f"  epochs          {result['epochs']}, "
+        + (f"the best was number {result['best_epoch']}" if result["best_epoch"] else "none better than the start")
+        + (f"; kept are weights {percent(result['share'])} of the way there" if result["share"] < 1 else ""),
         f"  seconds         {result['seconds']:.0f}",
         f"  report          {result['report']}",
         *([f"  figure          {result['figure']}"] if result["figure"] else []),

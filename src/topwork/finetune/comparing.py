@@ -55,6 +55,10 @@ class Comparison:
         return asdict(self)
 
 
+CHANCE = 0.05
+"""A difference that chance alone would make more often than this is not called one."""
+
+
 def compare(before: Probs, after: Probs, labels: Labels) -> Comparison:
     """The comparison of probs (N, K) before and after, for labels (N,)."""
     n = len(labels)
@@ -95,8 +99,14 @@ def decided(validation: Comparison) -> tuple[bool, str]:
 
 
 def sentence(test: Comparison, helped: bool) -> str:
-    """What the test pictures say: `fine-tuning did not help: 90.2 % to 90.5 %, p = 0.81`."""
-    verdict = "fine-tuning helped" if helped else "fine-tuning did not help"
+    """What the test pictures say: `fine-tuning did not help: 90.2 % to 90.5 %, p = 0.81`.
+
+    helped: by the validation pictures, which decide; where the test pictures do not show it, the sentence says that too.
+    """
+    shown = test.p < CHANCE and test.after > test.before
+    verdict = "fine-tuning did not help"
+    if helped:
+        verdict = "fine-tuning helped" if shown else "fine-tuning helped on validation pictures, the test cannot tell"
     return (
         f"{verdict}: {100 * test.before:.1f} % ({100 * test.before_low:.1f} to {100 * test.before_high:.1f}) to "
         f"{100 * test.after:.1f} % ({100 * test.after_low:.1f} to {100 * test.after_high:.1f}), {test.n} test pictures, "

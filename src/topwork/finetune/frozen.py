@@ -85,6 +85,14 @@ def behind(backbone: Backbone, frozen: Frozen, cut: str) -> Behind:
     return part
 
 
+def layout_of(part: Behind) -> tuple[int, int, int, int] | None:
+    """(start, height, width, channels) of the maps in a row that `part` is fed, where there are any."""
+    if len(part.shape) != 3:
+        return None
+    channels, height, width = part.shape
+    return part.pooled, height, width, channels
+
+
 def whole(backbone: Backbone, cut: str | None = None) -> Behind:
     """All of the backbone, fed pixels as bytes; with a `cut` only the blocks from there on learn."""
     part = Behind(backbone, None, (), 0)

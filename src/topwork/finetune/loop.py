@@ -79,6 +79,8 @@ class State:
     """Whether the keyboard ended it."""
     fault: StorageError | None = None
     """The disk's fault that ended it after its first epoch."""
+    share: float = 1.0
+    """How far from the first weights (0) to the best (1) those lie that are kept."""
 
     @property
     def epochs(self) -> int:
@@ -94,6 +96,9 @@ class State:
 Harden = Callable[[nn.Module, Tensor, Tensor | None, float, torch.Generator], Tensor]
 """(model, rows, labels, share, generator) -> rows changed so that the model's loss rises: against labels (n,), or, where these
 are None, against what the model itself finds likeliest. share: of the full strength."""
+
+SHARES = (0.25, 0.5, 0.75)
+"""Points between the first weights and the best that are tried."""
 
 RISE = 0.5
 """Share of all steps over which the strength of the attack rises: at full strength from the start, a network that withstands
@@ -132,7 +137,7 @@ def learn(
     keep: Callable[[State], None] | None = None,
     told: Told | None = None,
 ) -> State:
-    """The state after the last epoch; the model then holds the best weights.
+    """The state after the last epoch; the model then holds the best weights, or some between those and the first.
 
     state: where to go on; keep: called after each epoch with the state, to write a checkpoint. An interrupt from the keyboard
     ends the loop, not the program, and so does a full disk once there is something to keep: what comes back says so. Raises
@@ -141,14 +146,14 @@ def learn(
     device = torch.device(ground.device)
     model.to(device)
     named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    began = {name: one.detach().clone() for name, one in named} if tricks.l2_sp else {}
+    first_weights = _copied(model)
+    began = {name: first_weights[name] for name, _ in named} if tricks.l2_sp else {}
     optimiser = optimiser_of(groups_of(named, ground.blocks, tricks), tricks)
     steps = math.ceil(len(ground.train) / tricks.batch_size)
     if state is None:
         loss, right, seconds = validate(model, ground, tricks)
         first = Epoch(0, None, None, loss, right, 0.0, seconds, 0.0)
-        weights = _copied(model)
-        state = State(weights, optimiser.state_dict(), None, 0, weights, 0, [first])
+        state = State(first_weights, optimiser.state_dict(), None, 0, first_weights, 0, [first])
         if told is not None:
             told(first, tricks.epochs)
     else:
@@ -168,7 +173,21 @@ def learn(
             raise
         state.fault = error
     _load(model, state.best)
+    if tricks.interpolation == "auto" and state.best_epoch > 0 and not state.interrupted and state.fault is None:
+        _interpolate(model, first_weights, state, ground, tricks)
     return state
+
+
+def _interpolate(model: nn.Module, first: dict[str, Tensor], state: State, ground: Ground, tricks: Tricks) -> None:
+    """Leave the model at the point between its first and its best weights that has the least validation loss."""
+    between = {1.0: state.best}
+    between |= {share: {name: first[name].lerp(best, share) for name, best in state.best.items()} for share in SHARES}
+    losses = {1.0: state.best_row.loss}
+    for share in SHARES:
+        _load(model, between[share])
+        losses[share] = validate(model, ground, tricks)[0]
+    state.share = min(losses, key=losses.__getitem__)
+    _load(model, between[state.share])
 
 
 def _stale(state: State, ground: Ground, tricks: Tricks) -> bool:

@@ -104,6 +104,7 @@ def judged(
         "test": test.to_config(),
         "validation": validation.to_config(),
         "best_epoch": state.best_epoch,
+        "share": state.share,
         "epochs": state.epochs,
         "interrupted": state.interrupted,
         "broken": seen.found.broken,

@@ -16,7 +16,7 @@ SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 class Tricks:
     """How the learning is done."""
 
-    epochs: int = 12
+    epochs: int = 8
     """Times that every training picture is seen, at most."""
     batch_size: int = 32
     """Pictures of one step. Small batches find flatter minima (Keskar 2017); below 16 a processor's cores idle."""
@@ -52,6 +52,9 @@ class Tricks:
     averaging: Literal["none", "ema", "swa"] = "ema"
     """Weights that are kept: the last; their exponential average (Polyak 1992), which forgets the noise of single batches; or
     the mean of the last third of the epochs (SWA, Izmailov 2018)."""
+    interpolation: Literal["auto", "none"] = "auto"
+    """Ends between the first weights and the best, where validation loss is least: what the steps unlearned comes back
+    (WiSE-FT, Wortsman 2022)."""
     patience: int = 4
     """Epochs without a better validation loss after which it stops; the best weights are kept (Prechelt 1998). 0: never."""
     class_weights: Literal["none", "balanced"] = "none"

@@ -23,7 +23,7 @@ from topwork.finetune.adversarial import hardening
 from topwork.finetune.augment import Look
 from topwork.finetune.checkpoints import identity_of, read_state, write_state
 from topwork.finetune.cut import Behind
-from topwork.finetune.depth import candidates, chosen_depth, price, try_depths
+from topwork.finetune.depth import EPOCHS, candidates, chosen_depth, price, try_depths
 from topwork.finetune.learner import HeadLayer, Learner
 from topwork.finetune.loop import Epoch, Ground, State, learn
 from topwork.finetune.lora import adapt
@@ -245,7 +245,8 @@ def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
     began = time.perf_counter()
     tried = [cuts[blocks - 1] for blocks in candidates(len(cuts))]
     prefix = cold.freeze(job.backbone, tried, job.classifier.engine, job.sample())
-    data, _ = _activations(job, prefix, replace(look, augment="none", turns=False), 1, None)
+    data, _ = _activations(job, prefix, look, min(_views(job, look), EPOCHS), None)
+    job.say(f"tries how many blocks should learn: {', '.join(map(str, candidates(len(cuts))))}")
     try:
         depths = try_depths(job.backbone, prefix, cuts, job.ground(data, ()), job.settings.tricks, job.head)
     finally:
@@ -256,6 +257,10 @@ def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
     job.reasons["unfreeze"] = f"{reason}; the trial took {job.seconds['trial of depths']:.0f} s"
     job.say(f"unfreeze: {job.reasons['unfreeze']}; all {job.settings.tricks.epochs} epochs would take about {seconds:.0f} s")
     return str(depth.blocks), [one.to_config() for one in depths]
+
+
+def _views(job: Job, look: Look) -> int:
+    return 1 if look.augment == "none" and not look.turns else job.settings.tricks.views
 
 
 def _activations(
@@ -285,7 +290,7 @@ def _activations(
 def _learning(job: Job, unfreeze: str, look: Look) -> Iterator[tuple[Learner, Ground]]:
     """(what learns, what it learns from); the scratch file is gone at the end."""
     tricks = job.settings.tricks
-    views = 1 if look.augment == "none" and not look.turns else tricks.views
+    views = _views(job, look)
     part: Behind | None = None
     began = time.perf_counter()
     if unfreeze == "head":
@@ -300,9 +305,7 @@ def _learning(job: Job, unfreeze: str, look: Look) -> Iterator[tuple[Learner, Gr
         prefix = cold.freeze(job.backbone, [cut], job.classifier.engine, job.sample())
         part = cold.behind(job.backbone, prefix, cut)
         data, told = _activations(job, prefix, look, views, prefix.prefix.columns(cut))
-        if len(part.shape) == 3:
-            channels, height, width = part.shape
-            data.layout = (part.pooled, height, width, channels)
+        data.layout = cold.layout_of(part)
     job.say(told)
     names = () if part is None else tuple(f"behind.network.{name}." for name in part.names) or ("behind.network.",)
     if part is not None and tricks.lora:

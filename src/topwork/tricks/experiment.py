@@ -52,6 +52,7 @@ BASE = Tricks(
     label_smoothing=0.0,
     clip=0.0,
     averaging="none",
+    interpolation="none",
     patience=0,
     augment="none",
     views=1,

@@ -19,7 +19,7 @@ INK, SOFT = "#1e2420", "#5c625b"
 COLOURS = ("#3e8a5e", "#c8583a", "#4a78a8", "#b08a2e", "#7d5a96", "#58a0a0", "#1e2420")
 VERDICTS = {"base": INK, "better": GREEN, "worse": RUST, "not clear": GREY}
 """By verdict."""
-WORDS = (("better", "green"), ("worse", "rust"))
+WORDS = (("better", "green"), ("worse", "red"))
 FAR = 3.0
 """Times the usual distance from 0 that is still drawn to scale."""
 FLOOR = 1e-12
@@ -108,10 +108,12 @@ def _reach(found: Experiment) -> tuple[float, float]:
 
 def _title(found: Experiment) -> str:
     """What the colours say, and where a colour is not there."""
-    verdicts = {row.verdict for row in found.results}
-    told = [f"{colour if verdict in verdicts else 'none'} clearly {verdict}" for verdict, colour in WORDS]
-    clear = ", ".join(told) if verdicts & {verdict for verdict, _ in WORDS} else "none is clearly better or worse"
-    return f"Each trick alone: {clear} than the base recipe"
+    verdicts = [row.verdict for row in found.results]
+    told = [
+        f"{verdicts.count(verdict)} clearly {verdict} ({colour})" if verdict in verdicts else f"none clearly {verdict}"
+        for verdict, colour in WORDS
+    ]
+    return f"Each trick alone: {', '.join(told)} than the base recipe"
 
 
 def _spread(found: Experiment) -> Any:
