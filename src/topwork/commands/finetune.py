@@ -82,7 +82,7 @@ def finetune(
     test
         Labelled pictures for the test, where the folder holds none.
     unfreeze
-        What learns: head, a number of blocks counted from the head, all, or auto: a short measured trial decides; with
+        What learns: head, a number of blocks counted from the head, all, or auto: short runs of a few decide; with
         --adversarial auto is all.
     new_head
         Fit a new head for the classes of this folder first, on the bundle's network.

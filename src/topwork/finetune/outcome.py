@@ -84,7 +84,8 @@ def judged(
         helped, told = adversarial.withstands(state, validation_labels)
     else:
         helped, told = decided(validation)
-        helped = helped and state.best_epoch > 0
+        if state.best_epoch == 0:
+            helped, told = False, f"on {len(validation_labels)} validation pictures no epoch was better than the start"
     reasons["fine-tuned"] = f"{'yes' if helped else 'no'}: {told}"
     probs, strange = after.judge(_table(after, found, seen.test))
     test = compare(before.judge(features_of(before, seen, seen.test))[0], probs, test_labels)

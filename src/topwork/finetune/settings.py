@@ -17,7 +17,7 @@ class FinetuneSettings:
     """How a fine-tune is made."""
 
     unfreeze: str = "auto"
-    """What learns: head, the last K blocks (a number), all, or auto: a short measured trial on validation pictures."""
+    """What learns: head, the last K blocks (a number), all, or auto: short runs, judged on validation pictures."""
     tricks: Tricks = field(default_factory=Tricks)
     """How the learning is done."""
     validation_share: float = 0.2

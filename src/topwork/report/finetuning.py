@@ -176,6 +176,6 @@ def _depths(depths: Sequence[Facts]) -> str:
     heads = ("Blocks", "From", "Validation loss", "right", "Pictures a second", "Took")
     return part(
         "How deep to learn",
-        "A short trial of each depth, on plain views of some training pictures.",
+        "A short run of each depth, learning as the whole run does.",
         table(heads, rows, "Depths that were tried", "list", (0, 2, 3, 4, 5)),
     )
