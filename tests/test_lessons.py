@@ -95,6 +95,13 @@ def test_a_command_in_a_notebook_shows_what_it_drew(shell: InteractiveShell, pai
         shell.run_line_magic("topwork", "look -b lite0 no.png")
 
 
+def test_threads_in_a_notebook_do_not_spin(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    load_ipython_extension(shell)
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
 def test_a_small_figure_keeps_its_size(tmp_path: Path) -> None:
     Image.new("RGB", (120, 80), "red").save(tmp_path / "red.png")
     with Image.open(io.BytesIO(small(tmp_path / "red.png"))) as shown:

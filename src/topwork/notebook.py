@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import shlex
 from glob import escape
 from pathlib import Path
@@ -35,6 +36,9 @@ by 15 to 90: a palette has no colour left for the green eye of a cat."""
 
 def load_ipython_extension(shell: Any) -> None:
     """Called by %load_ext: the magic %topwork is there afterwards."""
+    # As in `topwork finetune`: threads that wait by spinning take many times as long beside other programs. Read when torch is
+    # loaded, and in a notebook an earlier cell has done that.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     shell.register_magic_function(topwork, "line", "topwork")
 
 
