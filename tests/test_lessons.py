@@ -24,8 +24,6 @@ from topwork.notebook import COLOURS, NOTICED, WIDEST, farthest, figures, load_i
 from topwork.quiz.questions import load
 
 SOURCES = notebooks.sources()
-LONG = {"5"}
-"""Its short form takes minutes: attacks and adversarial training."""
 
 
 def cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
@@ -60,9 +58,7 @@ def test_the_quizzes_name_lessons_and_cells_that_exist() -> None:
             assert f"# ### {question.cell}\n" in source.read_text(), (question.lesson, question.cell)
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=pytest.mark.full) if n in LONG else n for n in (file.name[0] for file in SOURCES)]
-)
+@pytest.mark.parametrize("number", [file.name[0] for file in SOURCES])
 def test_the_short_form_runs(number: str, warm: Path, tmp_path: Path) -> None:
     words = [sys.executable, notebooks.__file__, "--only", number, "--short", "--out", str(tmp_path / "out")]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "TOPWORK_CACHE": str(warm)})
