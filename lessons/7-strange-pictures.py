@@ -49,10 +49,10 @@ print(topwork.Classifier.load("staged.topwork").facts["reasons"]["view"])
 # %topwork finetune staged.topwork {pictures} -o tuned.topwork --unfreeze 8 --epochs {few(4, 1)} --views {few(2, 1)}
 
 # %% [markdown]
-# Read the last lines as two different statements. "Because" is the decision, made on validation pictures. The first line is
-# the test, before and after, with McNemar's p: how often chance alone makes such a difference. On the digits, that were right
-# in 97.5 % before, the validation loss halved and the test lost a point, with p = 0.11: too little to call it a gain or a
-# loss. On the satellite tiles it was a gain (below).
+# Two different things are said below the epochs. "Because" is the decision, made on validation pictures. The line with the new
+# bundle's name is the test, before and after, with McNemar's p: how often chance alone makes such a difference. On the digits,
+# that were right in 97.5 % before, the validation loss halved and the test lost a point, with p = 0.11: too little to call it
+# a gain or a loss. On the satellite tiles it was a gain (below).
 #
 # ## How many more pictures?
 #
