@@ -15,13 +15,15 @@ from photos import few
 # ### recipes
 #
 # The textbook's recipe: start from noise, climb the log-probability of the class, and punish differences between
-# neighbouring pixels a little. `lite1` and `lite2` are the judges: two networks that took no part.
+# neighbouring pixels a little. `lite1` and `lite2` are the judges: two networks that took no part. A percentage is the
+# probability of the class that was asked for; a judge agrees where that class is its first answer.
 
 # %%
-# %topwork ideal -b lite0 "Egyptian cat" zebra -o textbook.png --recipe lesson --judges lite1,lite2 --steps {few(128, 4)} --quiet
+# %topwork ideal -b lite0 "Egyptian cat" zebra -o textbook.png --recipe lesson --judges lite1,lite2 --steps {few(256, 4)} --quiet
 
 # %% [markdown]
-# While it was made the network became nearly sure of it. Saved and looked at again as any photo is, cut and resized a
+# While it was made the network became sure of it: with `--loop` the same command shows 99.8 % for the cat and 99.9 % for the
+# zebra at step 256, and 95.6 % and 99.6 % at step 10 already. Saved and looked at again as any photo is, cut and resized a
 # little, it is nothing any more, not even to itself, and nobody else ever saw it: gradients flow best through fine patterns
 # that mean something to this one network in this one place. It is the same gap that
 # [attacks](5-the-adversarial-cat.ipynb) live in.
@@ -33,8 +35,9 @@ from photos import few
 # %topwork ideal -b lite0 "Egyptian cat" zebra -o waves.png --recipe fourier --judges lite1,lite2 --steps {few(256, 4)} --quiet --loop
 
 # %% [markdown]
-# The strip shows the way: first colours and coarse patches, then stripes and faces. A third recipe keeps the strength of
-# every wave as it is in photos and only moves where the waves meet (MACO, Fel 2023).
+# The strip shows the way: first colours and coarse patches, then stripes, spots and heads. By step 50 the network is nearly
+# sure, long before there is an animal to see. The loss jumps because every step looks at other cuts of the picture. A third
+# recipe keeps the strength of every wave as it is in photos and only moves where the waves meet (MACO, Fel 2023).
 
 # %%
 # %topwork ideal -b lite0 "Egyptian cat" zebra -o phases.png --recipe maco --judges lite1,lite2 --steps {few(256, 4)} --quiet
@@ -49,7 +52,8 @@ from photos import few
 # %topwork ideal -b lite0 daisy goldfinch -o others.png --judges lite1,lite2 --steps {few(256, 4)} --quiet
 
 # %% [markdown]
-# And is it a zebra for the same reason that a photo is one? Which pixels made the answer:
+# And is it a zebra for the reason that we would give? Below, which parts of the picture made the answer: warm is much, and it
+# should lie on stripes and not on the grass.
 
 # %%
 # %topwork ideal -b lite0 zebra -o zebra.png --steps {few(256, 4)} --quiet
@@ -60,6 +64,6 @@ from photos import few
 #
 # - The same class by three recipes, each with the probability that the network gives it and whether two others agree.
 # - That being sure is not being right: the textbook's picture convinces only the network it was made for, in the very place it was made in.
-# - What helped: a better parameterisation and many views, not more steps.
+# - What helped: another way to write the picture down (waves) and many views. The steps were as many.
 #
 # Next: [turning it around, the adversarial cat](5-the-adversarial-cat.ipynb).

@@ -43,11 +43,18 @@ def photos(name: str) -> Path:
     return shortened(folder, WORK / "few-digits") if SHORT else folder
 
 
-def shortened(folder: Path, place: Path) -> Path:
+def few_digits(classes: int, train: int, test: int) -> Path:
+    """A folder with the first handwritten digits of scikit-learn, so many training and test pictures of each."""
+    if not (WORK / "digits").is_dir():
+        write_digits(WORK / "digits")
+    return shortened(WORK / "digits", WORK / f"digits-to-{classes - 1}", classes, {"train": train, "test": test})
+
+
+def shortened(folder: Path, place: Path, classes: int = CLASSES, each: dict[str, int] | None = None) -> Path:
     """A copy of some classes of a folder with a few pictures each, at `place`."""
     if not place.is_dir():
-        for split, most in EACH.items():
-            for group in sorted(one for one in (folder / split).iterdir() if one.is_dir())[:CLASSES]:
+        for split, most in (each or EACH).items():
+            for group in sorted(one for one in (folder / split).iterdir() if one.is_dir())[:classes]:
                 (place / split / group.name).mkdir(parents=True)
                 for file in sorted(group.iterdir())[:most]:
                     shutil.copy(file, place / split / group.name)
