@@ -37,6 +37,8 @@ def test_the_sentence_claims_no_more_than_the_test_shows() -> None:
     labels = np.zeros(40, np.int64)
     few, some, most = (np.arange(40) < right for right in (20, 22, 36))
     assert sentence(compare(answers(few, 0.9), answers(most, 0.9), labels), True).startswith("fine-tuning helped: 50.0 %")
+    harmed = sentence(compare(answers(most, 0.9), answers(few, 0.9), labels), True)
+    assert harmed.startswith("fine-tuning helped on validation pictures, but harmed on the test: 90.0 %")
     for after in (some, few):  # too little to tell; worse
         said = sentence(compare(answers(some if after is few else few, 0.9), answers(after, 0.9), labels), True)
         assert said.startswith("fine-tuning helped on validation pictures, the test cannot tell: ")

@@ -103,10 +103,12 @@ def sentence(test: Comparison, helped: bool) -> str:
 
     helped: by the validation pictures, which decide; where the test pictures do not show it, the sentence says that too.
     """
-    shown = test.p < CHANCE and test.after > test.before
     verdict = "fine-tuning did not help"
-    if helped:
-        verdict = "fine-tuning helped" if shown else "fine-tuning helped on validation pictures, the test cannot tell"
+    if helped and test.p >= CHANCE:
+        verdict = "fine-tuning helped on validation pictures, the test cannot tell"
+    elif helped:
+        better = test.after > test.before
+        verdict = "fine-tuning helped" if better else "fine-tuning helped on validation pictures, but harmed on the test"
     return (
         f"{verdict}: {100 * test.before:.1f} % ({100 * test.before_low:.1f} to {100 * test.before_high:.1f}) to "
         f"{100 * test.after:.1f} % ({100 * test.after_low:.1f} to {100 * test.after_high:.1f}), {test.n} test pictures, "
