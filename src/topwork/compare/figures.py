@@ -249,7 +249,9 @@ def _label(axes: Any, labels: list[tuple[Compared, float, str]]) -> None:
         middle = axes.transData.transform((one.latency_ms, one.accuracy))
         taken.append(Bbox([middle - reach * scale, middle + reach * scale]))
     for one, reach, colour in labels:
-        told = f"{one.name} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
+        network, _, weights = one.name.partition("=")
+        called = f"{network}={Path(weights).name}" if weights else network
+        told = f"{called} {percent(one.accuracy)}" + (" (dropped early)" if one.dropped else "")
         spot = (one.latency_ms, one.accuracy)
         tried: list[Any] = []  # (what is covered, order, text, box, shift) of each place
         for up, side in [(up, side) for up in LABEL_PLACES for side in (1, -1)]:
