@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topwork.heads.metrics import wilson
+from topwork.heads.metrics import Z95, wilson
 
 Labels = NDArray[np.int64]
 Probs = NDArray[np.float32]
@@ -85,8 +85,9 @@ def compare(before: Probs, after: Probs, labels: Labels) -> Comparison:
 def decided(validation: Comparison) -> tuple[bool, str]:
     """(whether to take the fine-tuned network, why), from validation pictures alone.
 
-    It must answer no fewer of them right, and its log loss must be lower by more than one standard error: the log loss tells
-    two networks apart on far fewer pictures than their accuracies do.
+    It must answer no fewer of them right, and its log loss must be lower by more than chance makes it (the whole 95 % interval
+    of the difference): the log loss tells two networks apart on far fewer pictures than their accuracies do. One standard error
+    would not be enough: depth, epoch and weights were chosen on the same pictures, which flatters what was chosen.
     """
     gain = validation.loss_before - validation.loss_after
     told = (
@@ -94,7 +95,7 @@ def decided(validation: Comparison) -> tuple[bool, str]:
         f"{validation.loss_before:.3f} became {validation.loss_after:.3f} (standard error of the difference "
         f"{validation.loss_gain_error:.3f})"
     )
-    better = validation.after >= validation.before and gain > validation.loss_gain_error
+    better = validation.after >= validation.before and gain > Z95 * validation.loss_gain_error
     return better, told
 
 

@@ -173,7 +173,8 @@ def learn(
             raise
         state.fault = error
     _load(model, state.best)
-    if tricks.interpolation == "auto" and state.best_epoch > 0 and not state.interrupted and state.fault is None:
+    whole = not state.interrupted and state.fault is None
+    if tricks.interpolation == "auto" and state.best_epoch > 0 and whole and ground.harden is None:  # halfway withstands less
         _interpolate(model, first_weights, state, ground, tricks)
     return state
 
