@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -174,7 +175,17 @@ def test_a_given_test_is_what_is_scored(painted: Path, files: list[Path], tmp_pa
     apart = topwork.fit(tmp_path / "both" / "train", test=tmp_path / "both" / "test")
     assert both.facts["score"]["n"] == apart.facts["score"]["n"] == 12
     assert both.splits == apart.splits
-    assert both.score(tmp_path / "both").n == 12
+    assert both.score(tmp_path / "both").n == 12 and not both.score(tmp_path / "both").warnings
+
+
+def test_a_score_on_what_was_learned_from_says_so(painted: Path, files: list[Path], tmp_path: Path) -> None:
+    classifier = topwork.fit(painted)
+    learned, new = len(classifier.splits["train"]), len(classifier.splits["test"])
+    (told,) = classifier.score(painted).warnings
+    assert told.startswith(f"{learned} of these {learned + new} pictures were learned from") and f"of the other {new} " in told
+    sha256 = classifier.splits["train"][0]
+    file = next(file for file in files if hashlib.sha256(file.read_bytes()).hexdigest() == sha256)
+    assert "score it on new ones" in classifier.score([(file, file.parent.name)]).warnings[0]
 
 
 def test_what_is_saved_answers_the_same(painted: Path, files: list[Path], tmp_path: Path) -> None:

@@ -132,8 +132,19 @@ class Classifier:
             broken=found.broken,
             seconds=round(time.perf_counter() - start, 3),
             images_per_second=round(found.images_per_second, 1),
-            warnings=[*records.notes, *found.warnings],
+            warnings=[*records.notes, *found.warnings, *self._learned(found, probs.argmax(1))],
         )
+
+    def _learned(self, found: Extraction, answers: NDArray[np.int64]) -> list[str]:
+        """A warning where pictures that are scored are, byte for byte, those that were learned from."""
+        learned = set(self.splits.get("train", ()))
+        new = np.array([sha256 not in learned for sha256 in found.sha256], bool)
+        count = len(new) - int(new.sum())
+        if not count:
+            return []
+        right = answers[new] == np.array(found.records.labels)[new]
+        rest = f"of the other {len(right):,} it got {right.mean():.1%} right" if len(right) else "score it on new ones"
+        return [f"{count:,} of these {len(new):,} pictures were learned from, so the accuracy is flattered; {rest}"]
 
     def known(self, records: Records) -> Records:
         """The same table with this classifier's classes. Raises InputError naming the classes it does not know."""

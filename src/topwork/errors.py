@@ -18,6 +18,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FEW = 12
+"""Names that are all told where none is like the one that was asked for."""
+
 
 class TopworkError(Exception):
     """A mistake the user can mend; the text is shown as it stands."""
@@ -32,8 +35,11 @@ class UnknownName(TopworkError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], nearest: list[str] | None = None) -> None:
         self.name = name
-        self.nearest = nearest_names(name, known) if nearest is None else nearest
-        hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+        names = list(known)
+        self.nearest = nearest_names(name, names) if nearest is None else nearest
+        hint = f" There is {', '.join(names)}." if 0 < len(names) <= FEW else ""
+        if self.nearest:
+            hint = f" Did you mean {' or '.join(self.nearest)}?"
         super().__init__(f"{name}: no such {kind}.{hint}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def _words(axes: Axes, found: PhotoAttack, most: float) -> None:
         else f"length {told_distance(found.distance_l2, 'l2')}"
     ]
     if found.checked is not None:
-        lines.append(engines_told(found.checked.engines))
+        lines += wrap(engines_told(found.checked.engines), 46)
         lines.append(jpeg_told(found.checked.jpeg))
     else:
         lines.append("at the network's input, not through a file")
