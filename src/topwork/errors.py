@@ -31,15 +31,17 @@ class InputError(TopworkError):
 
 
 class UnknownName(TopworkError):
-    """A name nobody knows. Tells the nearest known ones."""
+    """A name nobody knows. Tells the nearest known ones, or all where they are few and none is near."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], nearest: list[str] | None = None) -> None:
         self.name = name
         names = list(known)
         self.nearest = nearest_names(name, names) if nearest is None else nearest
-        hint = f" There is {', '.join(names)}." if 0 < len(names) <= FEW else ""
+        hint = ""
         if self.nearest:
             hint = f" Did you mean {' or '.join(self.nearest)}?"
+        elif 0 < len(names) <= FEW:
+            hint = f" There is {', '.join(names)}."
         super().__init__(f"{name}: no such {kind}.{hint}")
 
 

@@ -15,6 +15,12 @@ from topwork.zoo import load_backbone
 from topwork.zoo.spec import BackboneSpec
 
 
+def test_unknown_names_tell_all_where_they_are_few_and_none_is_near() -> None:
+    assert str(UnknownName("class", "Bombay", ["cat", "dog"])) == "Bombay: no such class. There is cat, dog."
+    assert str(UnknownName("class", "dgo", ["cat", "dog"])).endswith("Did you mean dog?")
+    assert str(UnknownName("layer", "Bombay", map(str, range(100)))) == "Bombay: no such layer."
+
+
 def test_unknown_names_tell_the_nearest() -> None:
     with pytest.raises(UnknownName, match="resnet18"):
         load_backbone("timm:resnt18", "random")
