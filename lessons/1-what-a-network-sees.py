@@ -18,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import topwork
-from photos import cat, few, photos
+from photos import at_hand, cat, few, photos
 from topwork.heads.metrics import wilson
+from topwork.notebook import topwork as command
 from topwork.pictures.decode import decode, read_bytes, to_pixels
 
 # %% [markdown]
@@ -58,6 +59,16 @@ from topwork.pictures.decode import decode, read_bytes, to_pixels
 # %topwork zoo show mobilenet
 # %topwork zoo show keras:MobileNetV2
 # %topwork zoo show keras:VGG16
+
+# %% [markdown]
+# The cat through the networks of the original lesson, from either zoo, wherever their weights are on this machine. VGG-16
+# (Simonyan 2015) stacks plain convolutions, and its maps stay sharp for long; ResNet (He 2016) adds what each block finds to
+# what came in, so that the cat's outline lasts; MobileNet (Sandler 2018) squeezes between its stages. Look at the same stage of
+# the PyTorch and the Keras form of one network: what it looks for is alike, its channels are not, for each was trained anew.
+
+# %%
+for name in at_hand("vgg16", "resnet50", "mobilenet", "keras:VGG16", "keras:ResNet50", "keras:MobileNetV2"):
+    command(f"look -b {name} {cat()} -o {name.replace(':', '-')}.png")
 
 # %% [markdown]
 # ### wrong preprocessing

@@ -12,6 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from topwork.demo import write_digits
+from topwork.zoo.facts import weights_here
+from topwork.zoo.names import resolve
 
 SHORT = os.environ.get("TOPWORK_LESSONS_SHORT") == "1"
 REAL = Path(os.environ["TOPWORK_TEST_DATA"]).resolve() if os.environ.get("TOPWORK_TEST_DATA") else None
@@ -41,6 +43,14 @@ def photos(name: str) -> Path:
     if not folder.is_dir():
         write_digits(folder)
     return shortened(folder, WORK / "few-digits") if SHORT else folder
+
+
+def at_hand(*networks: str) -> list[str]:
+    """Those of some networks whose pretrained weights are on this machine; what gets the others is told."""
+    found = [name for name in networks if weights_here(resolve(name)) is not None]
+    if missing := [name for name in networks if name not in found]:
+        print(f"weights not on this machine: {', '.join(missing)}. While connected: topwork zoo get {missing[0]}")
+    return found
 
 
 def few_digits(classes: int, train: int, test: int) -> Path:

@@ -31,8 +31,19 @@ def test_fit_and_score(painted: Path, tmp_path: Path, cli: Cli) -> None:
         assert result["accuracy"] > 0.8 and result["images_per_second"] > 0 and result["backbone"] == "lite0"
         text = cli(*words)
         assert text.code == 0 and " % right (" in text.out
+        assert ("(48 of them from the store)" in text.out) == (words[0] == "fit")  # a score keeps nothing
+    # A small test stands beside what cross-validation says; a bundle is not replaced in silence.
+    assert "\n  cross-validated " in text_of_fit(cli, painted, tmp_path / "y.topwork")
+    assert "\n  replaced " not in text_of_fit(cli, painted, tmp_path / "z.topwork")
+    assert "\n  replaced " in text_of_fit(cli, painted, tmp_path / "z.topwork")
     told = cli("fit", painted, "-o", tmp_path / "x.topwork", "--verbose")
     assert "engine: " in told.err and "features: " in told.err
+
+
+def text_of_fit(cli: Cli, painted: Path, out: Path) -> str:
+    done = cli("fit", painted, "-o", out)
+    assert done.code == 0, done.err
+    return done.out
 
 
 def test_predict(painted: Path, bundle: Path, cli: Cli) -> None:
@@ -107,6 +118,11 @@ def test_demo(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     done = cli("demo", tmp_path / "d")
     assert done.code == 0, done.err
     assert "report.html" in done.out and "topwork fit photos/" in done.out
+    found = str(tmp_path / "bin" / "topwork")  # where the shell would not find it by name, its path is told
+    monkeypatch.setattr("sys.argv", [found])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert f"\n     {found} fit photos/" in cli("demo", tmp_path / "d").out
+    monkeypatch.undo()
     assert cli("demo", tmp_path / "d").code == 0  # again, in the same folder
     assert cli("score", tmp_path / "d" / "digits.topwork", tmp_path / "d" / "test").code == 0
 

@@ -118,7 +118,8 @@ def _to_best(run: Run) -> float:
     rows = run.answer["history"]
     best = max(range(len(rows)), key=lambda place: rows[place]["accuracy"])
     learned = sum(row["seconds"] + row["views_seconds"] for row in rows)
-    before = float(run.answer["seconds"]) - learned - float(run.answer["seconds_by_step"]["judging"])
+    steps = run.answer["seconds_by_step"]
+    before = float(run.answer["seconds"]) - learned - float(steps["judging"]) - float(steps.get("learning again", 0.0))
     return before + sum(row["seconds"] + row["views_seconds"] for row in rows[: best + 1])
 
 

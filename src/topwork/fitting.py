@@ -319,6 +319,7 @@ def _facts(
         "timings": {
             "seconds": round(total, 3),
             "images_per_second": round(found.images_per_second, 1),
+            "stored": found.stored,
             "steps": {name: round(value, 3) for name, value in seconds.items()},
         },
         "machine": {

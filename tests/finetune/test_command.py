@@ -17,6 +17,9 @@ from topwork.grafted import grafted
 
 pytestmark = pytest.mark.usefixtures("warm")
 
+LEARNED = {"unfreeze": "1", "epochs": 2, "views": 2, "force": True, "rate": 1e-3}
+"""How the bundle `tuned` came to be."""
+
 
 @pytest.fixture(scope="module")
 def tuned(bundle: Path, painted: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,9 +29,7 @@ def tuned(bundle: Path, painted: Path, shared_cache: Path, tmp_path_factory: pyt
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOPWORK_CACHE", str(shared_cache))
         said: list[str] = []
-        found = finetune(
-            Classifier.load(bundle), painted, unfreeze="1", epochs=2, views=2, force=True, rate=1e-3, say=said.append
-        )
+        found = finetune(Classifier.load(bundle), painted, **LEARNED, say=said.append)
         assert any("scratch: up to" in line for line in said)
         assert found.taken and found.classifier.facts["finetune"]["epochs"] == 2
         out = tmp_path_factory.mktemp("tuned") / "tuned.topwork"
@@ -62,6 +63,21 @@ def test_its_report_tells_of_the_fine_tuning(tuned: Path) -> None:
     assert [row["epoch"] for row in told["history"]] == [0, 1, 2]
     assert facts["data"]["validation"] and told["test"]["n"] == facts["data"]["test"] == facts["score"]["n"]
     assert told["scratch_bytes"] > 0
+
+
+def test_it_learned_again_from_all_pictures(tuned: Path, bundle: Path, painted: Path) -> None:
+    from topwork.finetune.workshop import finetune
+
+    facts = json.loads((tuned / "metrics.json").read_text())
+    told, data = facts["finetune"], facts["data"]
+    assert told["refit"] == {"pictures": data["train"] + data["validation"], "epochs": told["best_epoch"]}
+    once = finetune(Classifier.load(bundle), painted, **LEARNED, refit="none")
+    # The same choice on the same held-out pictures, another network.
+    assert once.classifier.facts["finetune"]["refit"] is None and once.validation.to_config() == told["validation"]
+    again = Classifier.load(tuned)
+    assert once.classifier.spec.weights_sha256 != again.spec.weights_sha256
+    assert once.classifier.head.temperature == again.head.temperature
+    assert once.classifier.strangers.threshold == again.strangers.threshold
 
 
 def test_a_fine_tuned_network_has_no_name_to_be_fetched_by(tuned: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 from toys import CLASSES, ToyData, ToyNetwork, toy_ground
 
 from topwork.errors import InputError, StorageError
-from topwork.finetune.checkpoints import read_state, write_state
-from topwork.finetune.loop import SHARES, State, answers, class_weights, cross_entropy, learn, validate, views_of
+from topwork.finetune.checkpoints import read_states, write_states
+from topwork.finetune.loop import SHARES, State, answers, class_weights, cross_entropy, learn, learn_again, validate, views_of
 from topwork.finetune.optimise import groups_of, rate_factor
 from topwork.finetune.tricks import HEAD_STARTS, OPTIMISERS, SCHEDULES, Tricks
 
@@ -105,6 +105,28 @@ def test_weights_between_the_first_and_the_best_are_kept_where_they_are_better()
     assert losses[state.share] == pytest.approx(min(losses.values())) and state.share < 1
 
 
+def test_learning_again_takes_all_pictures_as_far_as_was_best() -> None:
+    ground, tricks = toy_ground(), replace(BASE, rate=0.05, epochs=6, interpolation="auto")
+    chosen = replace(learn(ToyNetwork(), ground, tricks), best_epoch=3, share=0.5)
+    model, whole = ToyNetwork(), ToyNetwork()
+    first = weights_of(model)
+    again = learn_again(model, ground, tricks, chosen)
+    assert again.epochs == 3 and again.share == 0.5
+    every = replace(ground, train=np.arange(120), validation=np.arange(0))
+    last = learn(whole, every, tricks, until=3)
+    assert last.best_epoch == 3 and last.share == 1.0  # nothing chooses, so the last is kept, whole
+    halfway = {name: first[name].lerp(one, 0.5) for name, one in last.best.items()}
+    assert all(torch.equal(model.state_dict()[name], one) for name, one in halfway.items())
+    few = learn(ToyNetwork(), replace(every, train=np.arange(80)), tricks, until=3)
+    assert not same(few.best, last.best)
+
+
+def test_learning_again_that_is_ended_says_so() -> None:
+    chosen = replace(learn(ToyNetwork(), toy_ground(), BASE), best_epoch=3)
+    again = learn_again(ToyNetwork(), replace(toy_ground(), data=Interrupts(KeyboardInterrupt(), epoch=1)), BASE, chosen)
+    assert again.interrupted and not again.whole and again.epochs < 3
+
+
 def test_patience_ends_it() -> None:
     state = learn(ToyNetwork(), toy_ground(), replace(BASE, epochs=50, patience=2, rate=0.05))
     assert state.epochs < 50 and state.epochs - state.best_epoch == 2
@@ -168,10 +190,10 @@ def test_a_run_goes_on_bit_by_bit(after: int, change: dict[str, object], tmp_pat
     def keep(now: State) -> None:
         states.append(None)
         if len(states) == after:
-            write_state(tmp_path / "state", now, "this run", {"unfreeze": "1"})
+            write_states(tmp_path / "state", [now], "this run", {"unfreeze": "1"})
 
     straight = learn(whole, toy_ground(), tricks, keep=keep)
-    state, depth = read_state(tmp_path / "state", "this run")
+    (state,), depth = read_states(tmp_path / "state", "this run")
     assert depth == {"unfreeze": "1"} and state.epochs == after
     again = learn(resumed, toy_ground(), tricks, state)
     assert same(weights_of(whole), weights_of(resumed)) and same(straight.weights, again.weights)
@@ -181,16 +203,16 @@ def test_a_run_goes_on_bit_by_bit(after: int, change: dict[str, object], tmp_pat
 
 def test_a_state_of_another_run_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "state"
-    learn(ToyNetwork(), toy_ground(), BASE, keep=lambda now: write_state(file, now, "this run", {}))
+    learn(ToyNetwork(), toy_ground(), BASE, keep=lambda now: write_states(file, [now], "this run", {}))
     with pytest.raises(InputError, match="another bundle, other pictures or other settings"):
-        read_state(file, "another")
+        read_states(file, "another")
     data = file.read_bytes()
     for damaged in (b"", data[:9], data[: len(data) // 2], b"\x80\x04." + data, b"PK\x03\x04" + data):
         file.write_bytes(damaged)
         with pytest.raises(InputError, match="Run without --resume"):
-            read_state(file, "this run")
+            read_states(file, "this run")
     with pytest.raises(InputError, match="nothing to resume"):
-        read_state(tmp_path / "none", "this run")
+        read_states(tmp_path / "none", "this run")
 
 
 def test_schedules_go_as_they_say() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -33,6 +34,10 @@ def test_explain_tells_the_class_and_its_check(bundle: Path, picture: Path, cli:
     assert done.code == 0 and document["class"] == "red bars" and document["against"] == "blue checks"
     assert (tmp_path / "why.png").stat().st_size > 10_000
     assert {"deletion", "insertion", "deletion_random", "insertion_random"} <= document.keys()
+    assert document["none_of_these"] is False
+    noise = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)).save(noise)
+    assert "predict says: none of these" in cli("explain", bundle, noise, "-o", tmp_path / "why.png").out
 
 
 def test_ideal_writes_pictures_sheet_and_loop(bundle: Path, cli: Cli, tmp_path: Path, warm: Path) -> None:

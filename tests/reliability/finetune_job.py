@@ -12,8 +12,8 @@ sys.path.append(str(Path(__file__).parents[1] / "finetune"))
 
 from toys import ToyNetwork, toy_ground
 
-from topwork.finetune.checkpoints import read_state, write_state
-from topwork.finetune.loop import State, learn
+from topwork.finetune.checkpoints import read_states, write_states
+from topwork.finetune.loop import State, learn, learn_again
 from topwork.finetune.tricks import Tricks
 
 TRICKS = Tricks(epochs=8, batch_size=16, rate=0.01, patience=0, averaging="ema", mixing="mixup")
@@ -24,15 +24,18 @@ def run(folder: str) -> None:
     torch.set_num_threads(2)
     place = Path(folder)
     checkpoint = place / "state"
-    state = read_state(checkpoint, "this run")[0] if checkpoint.exists() else None
-    model = ToyNetwork()
+    states = read_states(checkpoint, "this run")[0] if checkpoint.exists() else []
+    model: torch.nn.Module = ToyNetwork()
 
-    def keep(now: State) -> None:
-        write_state(checkpoint, now, "this run", {})
+    def keep(*now: State) -> None:
+        write_states(checkpoint, now, "this run", {})
 
-    done = learn(model, toy_ground(), TRICKS, state, keep)
+    chosen = learn(model, toy_ground(), TRICKS, next(iter(states), None), keep)
     save_file(model.state_dict(), place / "best.safetensors")
-    save_file(done.weights, place / "last.safetensors")
+    model = ToyNetwork()
+    again = learn_again(model, toy_ground(), TRICKS, chosen, next(iter(states[1:]), None), lambda now: keep(chosen, now))
+    save_file(model.state_dict(), place / "again.safetensors")
+    save_file(again.weights, place / "last.safetensors")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and forking are of other systems")
 
-FINAL = ("best.safetensors", "last.safetensors")
+FINAL = ("again.safetensors", "best.safetensors", "last.safetensors")
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.full)])

@@ -34,6 +34,9 @@ from topwork.commands.common import (
     warn,
 )
 
+FEW = 50
+"""Test pictures below which cross-validation stands beside them."""
+
 if TYPE_CHECKING:
     from topwork.answers import Prediction, Score
 
@@ -86,6 +89,7 @@ def fit(
     settings = FitSettings(backbone, weights, engine, device, test_share, seed, store)
     with progress_bar("features", quiet) as progress:
         classifier = fit_pictures(pictures, test=test, settings=settings, progress=progress)
+    replaced = out.exists()
     sha256 = classifier.save(out, slim=slim)
     facts = classifier.facts
     score, audit, timings = facts["score"], facts["audit"], facts["timings"]
@@ -99,6 +103,8 @@ def fit(
         },
         "seconds": round(time.perf_counter() - start, 3),
         "images_per_second": timings["images_per_second"],
+        "stored": timings["stored"],
+        "replaced": replaced,
         "engine": f"{facts['engine']['name']} {facts['engine']['precision']}",
         "backbone": facts["backbone"]["id"],
         "classes": facts["classes"],
@@ -131,10 +137,15 @@ def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> list[str]:
         f"calibration error {result['ece']:.3f}",
         f"  none of these   said of {percent(1 - result['coverage'])} of the test pictures; "
         f"of the others {percent(result['accuracy_answered'])} right",
-        f"  head            {result['head']['kind']} on {result['head']['view']}"
-        f"{', averaged with mirror images' if result['head']['mirrored'] else ''}",
-        f"  engine          {result['engine']}, {result['images_per_second']:.0f} pictures a second, files to features",
+        f"  head            {_head(result['head'])}",
+        f"  engine          {result['engine']}, {_rate(result['images_per_second'], result['stored'])}",
     ]
+    if result["n"] < FEW and (crossed := result["cross_validation"]):
+        lines.insert(
+            1,
+            f"  cross-validated {percent(crossed['accuracy'])} right ({percent(crossed['accuracy_low'])} to "
+            f"{percent(crossed['accuracy_high'])}, {number(crossed['n'], 'training picture')}); so small a test says little",
+        )
     told = {
         "broken": ("broken picture", None),
         "duplicates": ("group of copies", "groups of copies"),
@@ -148,7 +159,32 @@ def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> list[str]:
     if audit["accuracy_without_leaks"] is not None:
         lines.append(f"  without leaks   {percent(audit['accuracy_without_leaks'])} right")
     lines.append(f"  report          {result['report']}")
+    if result["replaced"]:
+        lines.append("  replaced        the bundle that had this name")
     return lines
+
+
+KINDS = {
+    "logistic": "logistic regression",
+    "discriminant": "linear discriminant",
+    "blend": "logistic regression and linear discriminant, averaged,",
+    "nearest mean": "nearest class mean",
+    "k-nn": "nearest pictures",
+}
+VIEWS = {"last": "the last features", "stages": "features of every stage", "answers": "its answers to its original classes"}
+
+
+def _head(head: dict[str, Any]) -> str:
+    """What answers, and from what it answers, in words."""
+    seen = " and ".join(VIEWS.get(part, part) for part in str(head["view"]).split("+"))
+    mirrored = "; mean of a picture and its mirror image" if head["mirrored"] else ""
+    return f"{KINDS.get(head['kind'], head['kind'])} on {seen}{mirrored}"
+
+
+def _rate(images_per_second: float, stored: int) -> str:
+    """How fast pictures became features; those that came from the store tell nothing of the engine."""
+    told = f"{images_per_second:,.0f} pictures a second, files to features"
+    return f"{told} ({stored:,} of them from the store)" if stored else told
 
 
 def predict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 from topwork.commands.common import Quiet, percent, progress_bar
@@ -41,8 +43,14 @@ def demo(folder: Path = Path("topwork-demo"), /, *, quiet: Quiet = False) -> int
         f"4. All that was found out is told in {bundle / 'report.html'}: open it in a browser.\n"
         "\n"
         "Now with your own photos, one folder per class:\n"
-        "     topwork audit photos/\n"
-        "     topwork fit photos/ -o mine.topwork\n"
-        "     topwork predict mine.topwork photo.jpg"
+        f"     {_called()} audit photos/\n"
+        f"     {_called()} fit photos/ -o mine.topwork\n"
+        f"     {_called()} predict mine.topwork photo.jpg"
     )
     return 0
+
+
+def _called() -> str:
+    """What to type for topwork: its path, where the shell would not find it by name."""
+    run = Path(sys.argv[0])
+    return "topwork" if shutil.which("topwork") or run.name != "topwork" else str(run)

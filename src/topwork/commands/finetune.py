@@ -255,6 +255,7 @@ def _document(out: Path, sha256: str, outcome: Outcome, figure: Path | None, sec
         "epochs": facts["epochs"],
         "best_epoch": facts["best_epoch"],
         "share": facts["share"],
+        "refit": facts["refit"],
         "views": facts["views"],
         "scratch_bytes": facts["scratch_bytes"],
         "history": facts["history"],
@@ -278,10 +279,18 @@ def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
         f"  epochs          {result['epochs']}, "
         + (f"the best was number {result['best_epoch']}" if result["best_epoch"] else "none better than the start")
         + (f"; kept are weights {percent(result['share'])} of the way there" if result["share"] < 1 else ""),
+        *_refit(result["refit"]),
         f"  seconds         {result['seconds']:.0f}",
         f"  report          {result['report']}",
         *([f"  figure          {result['figure']}"] if result["figure"] else []),
     ]
+
+
+def _refit(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    times = "once" if found["epochs"] == 1 else f"{found['epochs']} times"
+    return [f"  learned again   from all {number(found['pictures'], 'picture')}, those that chose too, {times}"]
 
 
 def _under_attack(found: dict[str, Any]) -> list[str]:

@@ -118,6 +118,8 @@ def explain(
     lines = [f"{out}: why {document['class']} ({percent(document['probability'])}){rather}, by {method}"]
     if document["answer"] != document["class"]:
         lines.append(f"  the answer is {document['answer']}")
+    if document["none_of_these"]:
+        lines.append("  predict says: none of these, for the picture is unlike those the classifier learned from")
     if document["layer"]:
         lines.append(f"  layer {document['layer']}")
     if check:

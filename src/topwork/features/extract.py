@@ -56,6 +56,11 @@ class Extraction:
     warnings: list[str] = field(default_factory=list)
 
     @property
+    def stored(self) -> int:
+        """Usable pictures whose features came from the store."""
+        return len(self.sha256) - self.computed
+
+    @property
     def images_per_second(self) -> float:
         """Usable pictures per second of the whole way, files to features."""
         return len(self.sha256) / self.seconds if self.seconds else 0.0

@@ -122,7 +122,6 @@ def chosen_depth(tried: Sequence[Depth]) -> tuple[Depth, str]:
     )
 
 
-def price(depth: Depth, data: Activations, tricks: Tricks, pictures: int) -> float:
+def price(depth: Depth, tricks: Tricks, pictures: int) -> float:
     """Seconds that a whole run may take, from what the trial measured."""
-    view_rate = data.made / max(data.seconds, 1e-9)
-    return pictures * tricks.views / view_rate + pictures * tricks.epochs / max(depth.images_per_second, 1e-9)
+    return pictures * tricks.epochs / max(depth.images_per_second, 1e-9)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,6 +88,11 @@ class State:
         return len(self.history) - 1
 
     @property
+    def whole(self) -> bool:
+        """Whether it ended by itself."""
+        return not self.interrupted and self.fault is None
+
+    @property
     def best_row(self) -> Epoch:
         """The epoch whose weights are kept."""
         return next(row for row in self.history if row.epoch == self.best_epoch)
@@ -114,6 +119,7 @@ class Ground:
     """(N,) of all pictures."""
     train: Rows
     validation: Rows
+    """Choose the epoch whose weights are kept. None of them: the last are."""
     classes: int
     seed: int = 0
     device: str = "cpu"
@@ -136,12 +142,13 @@ def learn(
     state: State | None = None,
     keep: Callable[[State], None] | None = None,
     told: Told | None = None,
+    until: int | None = None,
 ) -> State:
     """The state after the last epoch; the model then holds the best weights, or some between those and the first.
 
-    state: where to go on; keep: called after each epoch with the state, to write a checkpoint. An interrupt from the keyboard
-    ends the loop, not the program, and so does a full disk once there is something to keep: what comes back says so. Raises
-    InputError when the loss is no number any more.
+    state: where to go on; keep: called after each epoch with the state, to write a checkpoint; until: the epoch to stop after,
+    on the schedule of all. An interrupt from the keyboard ends the loop, not the program, and so does a full disk once there is
+    something to keep: what comes back says so. Raises InputError when the loss is no number any more.
     """
     device = torch.device(ground.device)
     model.to(device)
@@ -160,7 +167,7 @@ def learn(
         _load(model, state.weights)
         optimiser.load_state_dict(state.optimiser)
     try:
-        while state.epochs < tricks.epochs and not _stale(state, ground, tricks):
+        while state.epochs < min(tricks.epochs, until or tricks.epochs) and not _stale(state, ground, tricks):
             _epoch(model, named, began, optimiser, ground, tricks, state, steps)
             if keep is not None:
                 keep(state)
@@ -173,10 +180,31 @@ def learn(
             raise
         state.fault = error
     _load(model, state.best)
-    whole = not state.interrupted and state.fault is None
-    if tricks.interpolation == "auto" and state.best_epoch > 0 and whole and ground.harden is None:  # halfway withstands less
+    chosen = state.best_epoch > 0 and state.whole and len(ground.validation) > 0
+    if tricks.interpolation == "auto" and chosen and ground.harden is None:  # halfway withstands less
         _interpolate(model, first_weights, state, ground, tricks)
     return state
+
+
+def learn_again(
+    model: nn.Module,
+    ground: Ground,
+    tricks: Tricks,
+    chosen: State,
+    state: State | None = None,
+    keep: Callable[[State], None] | None = None,
+) -> State:
+    """The state after learning from all pictures, validation ones too, as long and as far as was best without them: `chosen`.
+
+    The model then holds what came of it. What was chosen on held-out pictures holds for a few more of the same kind
+    (Goodfellow, Bengio and Courville 2016, section 7.8). state, keep, what ends it and what it raises: as in `learn`.
+    """
+    every = replace(ground, train=np.concatenate([ground.train, ground.validation]), validation=ground.validation[:0])
+    first = _copied(model.to(ground.device))
+    again = learn(model, every, tricks, state, keep, until=chosen.best_epoch)
+    again.share = chosen.share
+    _load(model, {name: first[name].lerp(one, chosen.share) for name, one in again.best.items()})
+    return again
 
 
 def _interpolate(model: nn.Module, first: dict[str, Tensor], state: State, ground: Ground, tricks: Tricks) -> None:
@@ -268,7 +296,8 @@ def _epoch(
     state.history.append(
         Epoch(epoch, total / count, right / count, loss_now, right_now, rate, time.perf_counter() - start, views_seconds)
     )
-    if loss_now < state.best_row.loss or (state.best_epoch == 0 and not ground.start_counts):
+    unchosen = not len(ground.validation) or (state.best_epoch == 0 and not ground.start_counts)
+    if unchosen or loss_now < state.best_row.loss:
         state.best, state.best_epoch = candidate, epoch
 
 
@@ -292,9 +321,12 @@ def learning(model: nn.Module, tricks: Tricks) -> None:
 def validate(model: nn.Module, ground: Ground, tricks: Tricks) -> tuple[float, float, float]:
     """(loss, accuracy, seconds) on the plain views of the validation pictures; the loss is that at the best temperature.
 
-    A network gets surer while it learns, and a temperature mends that at the end: it must not look like getting worse.
+    A network gets surer while it learns, and a temperature mends that at the end: it must not look like getting worse. Without
+    such pictures neither is a number.
     """
     start = time.perf_counter()
+    if not len(ground.validation):
+        return math.nan, math.nan, 0.0
     logits = answers(model, ground, ground.validation, tricks.batch_size, attacked=True).numpy()
     labels = ground.labels[ground.validation]
     loss = log_loss(logits, labels, fit_temperature(logits, labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import tempfile
 import time
@@ -31,7 +32,7 @@ from topwork.fitting import sample_of
 from topwork.heads.calibrate import Calibration, calibrate, fit_temperature
 from topwork.heads.head import Head
 from topwork.heads.metrics import softmax
-from topwork.heads.strangers import fit_strangers
+from topwork.heads.strangers import Strangers, fit_strangers
 from topwork.pictures.records import Records
 from topwork.zoo import save_state
 from topwork.zoo.backbone import Backbone
@@ -59,7 +60,21 @@ class Outcome:
     """The disk's fault that ended the learning early."""
 
 
-def judged(
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A learned network as a classifier, and what the validation pictures say of it."""
+
+    classifier: Classifier
+    found: Extraction
+    """All pictures as it sees them."""
+    calibration: Calibration
+    validation: Comparison
+    """Of the network that did not learn from the validation pictures."""
+    helped: bool
+    told: str
+
+
+def held_out(
     before: Classifier,
     seen: Seen,
     settings: FinetuneSettings,
@@ -67,36 +82,74 @@ def judged(
     model: Learner,
     state: State,
     start: Head,
+    reasons: dict[str, str],
+) -> Candidate:
+    """What a run that ended in `state` made of the model; `start` is the probe without the validation pictures."""
+    blank, found, reasons["engine"] = _classifier(before, seen, settings, backbone, model)
+    held = seen.validation
+    labels = seen.labels[held]
+    logits = blank.head.logits(_blocks(_table(blank, found, held)))
+    calibration = calibrate(logits, labels, np.arange(len(held)))
+    head = replace(blank.head, temperature=calibration.temperature)
+    strangers = _strangers(replace(blank, head=head), seen, found, settings.seed)
+    old = _fair(start.logits(_blocks(features_of(before, seen, held))), labels)
+    validation = compare(old, _fair(logits, labels), labels)
+    if settings.adversarial:
+        helped, told = adversarial.withstands(state, labels)
+    else:
+        helped, told = decided(validation)
+        if state.best_epoch == 0:
+            helped, told = False, f"on {len(labels)} validation pictures no epoch was better than the start"
+    reasons["fine-tuned"] = f"{'yes' if helped else 'no'}: {told}"
+    after = replace(blank, head=head, strangers=strangers)
+    return Candidate(after, found, calibration, validation, helped, told)
+
+
+def refitted(
+    candidate: Candidate, before: Classifier, seen: Seen, settings: FinetuneSettings, backbone: Backbone, model: Learner
+) -> Candidate:
+    """The candidate with the network that learned again, from all pictures.
+
+    Temperature and scales of strangeness stay those that were measured on pictures nobody had learned from; there are none now.
+    """
+    blank, found, _ = _classifier(before, seen, settings, backbone, model)
+    old = candidate.classifier
+    head = replace(blank.head, temperature=old.head.temperature)
+    new = _strangers(replace(blank, head=head), seen, found, settings.seed)
+    strangers = replace(old.strangers, head=head, references=new.references)
+    return replace(candidate, classifier=replace(blank, head=head, strangers=strangers), found=found)
+
+
+def judged(
+    before: Classifier,
+    seen: Seen,
+    settings: FinetuneSettings,
+    candidate: Candidate,
+    state: State,
+    again: State | None,
     facts: dict[str, Any],
     reasons: dict[str, str],
     seconds: dict[str, float],
     say: Callable[[str], None],
 ) -> Outcome:
-    """The outcome of a run that ended in `state`; `start` is the probe without the validation pictures."""
+    """The outcome of a run that ended in `state`, and of that from all pictures, where there was one."""
     began = time.perf_counter()
-    after, found, calibration = _classifier(before, seen, settings, backbone, model, reasons)
-    validation_labels, test_labels = seen.labels[seen.validation], seen.labels[seen.test]
-    old = _fair(start.logits(_blocks(features_of(before, seen, seen.validation))), validation_labels)
-    table = _table(after, found, seen.validation)
-    new = _fair(after.head.logits(_blocks(table)), validation_labels)
-    validation = compare(old, new, validation_labels)
-    if settings.adversarial:
-        helped, told = adversarial.withstands(state, validation_labels)
-    else:
-        helped, told = decided(validation)
-        if state.best_epoch == 0:
-            helped, told = False, f"on {len(validation_labels)} validation pictures no epoch was better than the start"
-    reasons["fine-tuned"] = f"{'yes' if helped else 'no'}: {told}"
-    probs, strange = after.judge(_table(after, found, seen.test))
+    after, helped, validation = candidate.classifier, candidate.helped, candidate.validation
+    after = replace(after, splits=_splits(before, seen))
+    test_labels = seen.labels[seen.test]
+    probs, strange = after.judge(_table(after, candidate.found, seen.test))
     test = compare(before.judge(features_of(before, seen, seen.test))[0], probs, test_labels)
     robust = None
     if settings.adversarial:
         say("attacks the test pictures, before and after")
         robust = adversarial.robustness(before, after, _tests(seen), settings)
     said = sentence(test, helped) if robust is None else robust.sentence(test)
+    ends = (state,) if again is None else (state, again)
+    interrupted = any(one.interrupted for one in ends)
+    fault = next((one.fault for one in ends if one.fault is not None), None)
     paths = [str(seen.found.records.rows[row].path) for row in seen.test]
     score = score_answers(probs, test_labels, strange > after.strangers.threshold, paths, before.classes)
-    seconds["judging"] = time.perf_counter() - began
+    seconds["judging"] = seconds.get("judging", 0.0) + time.perf_counter() - began
     taken = helped or settings.force
     told_facts = {
         "sentence": said,
@@ -107,7 +160,7 @@ def judged(
         "best_epoch": state.best_epoch,
         "share": state.share,
         "epochs": state.epochs,
-        "interrupted": state.interrupted,
+        "interrupted": interrupted,
         "broken": seen.found.broken,
         "history": rows_of(state.history),
         "tricks": asdict(settings.tricks),
@@ -117,9 +170,9 @@ def judged(
         **facts,
     }
     kept = after if taken else before
-    changed = _facts(before, after, seen, settings, score, calibration, reasons, seconds) if taken else before.facts
+    changed = _facts(before, after, seen, settings, score, candidate.calibration, reasons, seconds) if taken else before.facts
     kept = replace(kept, facts={**changed, "finetune": told_facts})
-    return Outcome(kept, helped, taken, test, validation, said, state.interrupted, state.fault)
+    return Outcome(kept, helped, taken, test, validation, said, interrupted, fault)
 
 
 def _tests(seen: Seen) -> Records:
@@ -129,57 +182,47 @@ def _tests(seen: Seen) -> Records:
     return replace(records, rows=tuple(replace(row, split=None) for row in rows), notes=())
 
 
+def _splits(before: Classifier, seen: Seen) -> dict[str, list[str]]:
+    sha256 = np.array(seen.found.sha256)
+    rows = np.concatenate([seen.learn, seen.validation])
+    return {"train": sorted({*before.splits.get("train", []), *sha256[rows]}), "test": sha256[seen.test].tolist()}
+
+
 def _classifier(
-    before: Classifier,
-    seen: Seen,
-    settings: FinetuneSettings,
-    backbone: Backbone,
-    model: Learner,
-    reasons: dict[str, str],
-) -> tuple[Classifier, Extraction, Calibration]:
-    """The learned network as a classifier of its own, all of its pictures' features, and how its probabilities were set."""
+    before: Classifier, seen: Seen, settings: FinetuneSettings, backbone: Backbone, model: Learner
+) -> tuple[Classifier, Extraction, str]:
+    """(the learned network as a classifier that is not calibrated, all pictures as it sees them, why its engine)."""
     model.to("cpu")
     head_layer = model.head
     assert isinstance(head_layer, HeadLayer)  # noqa: S101 - made by the workshop
     records = seen.found.records
     if model.behind is None:
-        spec, engine, parts, weights, found = before.spec, before.engine, before.parts, before.weights, seen.found
-    else:
-        merge(model.behind)
-        unfold(model.behind)
-        backbone.network.load_state_dict(model.behind.network.state_dict())
-        with tempfile.TemporaryDirectory(prefix="topwork-") as folder:
-            file = Path(folder) / "fine-tuned.safetensors"
-            save_state(backbone, file)
-            chosen = open_engine(before.spec.id, str(file), before.engine.name, settings.device, sample_of(records))
-        spec = replace(chosen.spec, weights=f"fine-tuned from {before.spec.weights}", licence=before.spec.licence)
-        engine, parts, weights = chosen.engine, chosen.parts, "fine-tuned"
-        reasons["engine"] = chosen.reason
-        found = extract_for(spec, engine, records, True)
-        if len(found.records) != len(records):
-            raise InputError(f"{records.source}: pictures changed while they were read. Run again.")
+        head = head_layer.to_head(before.head.view, before.spec.width, before.head.mirrored)
+        return replace(before, head=head), seen.found, before.facts.get("engine", {}).get("reason", "")
+    merge(model.behind)
+    unfold(model.behind)
+    learned = copy.deepcopy(backbone)
+    learned.network.load_state_dict(model.behind.network.state_dict())
+    with tempfile.TemporaryDirectory(prefix="topwork-") as folder:
+        file = Path(folder) / "fine-tuned.safetensors"
+        save_state(learned, file)
+        chosen = open_engine(before.spec.id, str(file), before.engine.name, settings.device, sample_of(records))
+    spec = replace(chosen.spec, weights=f"fine-tuned from {before.spec.weights}", licence=before.spec.licence)
+    found = extract_for(spec, chosen.engine, records, True)
+    if len(found.records) != len(records):
+        raise InputError(f"{records.source}: pictures changed while they were read. Run again.")
     head = head_layer.to_head(before.head.view, spec.width, before.head.mirrored)
-    blank = replace(before, spec=spec, head=head, engine=engine, parts=parts, weights=weights)
-    held = seen.validation
-    logits = head.logits(_blocks(_table(blank, found, held)))
-    calibration = calibrate(logits, seen.labels[held], np.arange(len(held)))
-    head = replace(head, temperature=calibration.temperature)
-    blank = replace(blank, head=head)
-    rows = np.concatenate([seen.learn, held])
-    table = _table(blank, found, rows)
-    every = head.logits(_blocks(table))
-    strangers = fit_strangers(
-        table,
-        seen.labels[rows],
-        seen.copies.groups[rows],
-        head,
-        every,
-        seed=settings.seed,
-        held=np.arange(len(seen.learn), len(rows)),
-    )
-    sha256 = np.array(seen.found.sha256)
-    splits = {"train": sorted({*before.splits.get("train", []), *sha256[rows]}), "test": sha256[seen.test].tolist()}
-    return replace(blank, strangers=strangers, splits=splits), found, calibration
+    new = replace(before, spec=spec, head=head, engine=chosen.engine, parts=chosen.parts, weights="fine-tuned")
+    return new, found, chosen.reason
+
+
+def _strangers(classifier: Classifier, seen: Seen, found: Extraction, seed: int) -> Strangers:
+    """What is strange to a classifier; its scales from the validation pictures, as if it had not learned from them."""
+    rows = np.concatenate([seen.learn, seen.validation])
+    table = _table(classifier, found, rows)
+    logits = classifier.head.logits(_blocks(table))
+    held = np.arange(len(seen.learn), len(rows))
+    return fit_strangers(table, seen.labels[rows], seen.copies.groups[rows], classifier.head, logits, seed=seed, held=held)
 
 
 def _table(classifier: Classifier, found: Extraction, rows: Rows) -> FeatureTable:

@@ -16,13 +16,13 @@ SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 class Tricks:
     """How the learning is done."""
 
-    epochs: int = 8
+    epochs: int = 12
     """Times that every training picture is seen, at most."""
     batch_size: int = 32
     """Pictures of one step. Small batches find flatter minima (Keskar 2017); below 16 a processor's cores idle."""
     optimiser: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adamw"
     """How a gradient becomes a step. AdamW: one rate fits layers of any scale, and decay stays decay (Loshchilov 2019)."""
-    rate: float = 5e-4
+    rate: float = 1e-3
     """Size of the steps at the peak of the schedule. Small, because the weights are good already; `find_rate` measures it."""
     schedule: Literal["constant", "step", "exponential", "cosine", "one-cycle"] = "cosine"
     """The rate over time. Cosine to zero: large steps first, then ever finer ones (Loshchilov 2017); one-cycle: Smith 2018;
@@ -55,8 +55,12 @@ class Tricks:
     interpolation: Literal["auto", "none"] = "auto"
     """Ends between the first weights and the best, where validation loss is least: what the steps unlearned comes back
     (WiSE-FT, Wortsman 2022)."""
-    patience: int = 4
-    """Epochs without a better validation loss after which it stops; the best weights are kept (Prechelt 1998). 0: never."""
+    refit: Literal["auto", "none"] = "auto"
+    """Learns once more where it helped, from all pictures, those that chose too, as long as was best: more pictures help most
+    where they are few (Goodfellow 2016, section 7.8)."""
+    patience: int = 8
+    """Epochs without a better validation loss after which it stops; the best weights are kept (Prechelt 1998). 0: never. Long,
+    for while the rate is large the loss is often worse than the probe's, and falls with the rate."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class weighs the same, whatever its number of pictures (King 2001)."""
     augment: Literal["none", "light", "strong"] = "light"
@@ -65,8 +69,9 @@ class Tricks:
     turns: Literal["auto", "yes", "no"] = "auto"
     """Quarter turns among the views: right for pictures without an up, as from above; auto asks the probe whether its answers
     survive them."""
-    views: int = 4
-    """Different views of every picture; one that was made stays on disk and costs nothing the next time."""
+    views: int = 12
+    """Different views of every picture; one that was made stays on disk and costs nothing the next time. As many as epochs: a
+    view seen twice is learned by heart (satellite tiles: validation loss .175 with four, .144 with twelve)."""
     mixing: Literal["none", "mixup", "cutmix"] = "none"
     """Blends pairs of pictures and their labels (mixup, Zhang 2018) or pastes a part of one into the other (cutmix, Yun 2019),
     at the depth where the learning part begins (manifold mixup, Verma 2019)."""

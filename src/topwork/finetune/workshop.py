@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from topwork.finetune import frozen as cold
 from topwork.finetune.activations import Activations
 from topwork.finetune.adversarial import hardening
 from topwork.finetune.augment import Look
-from topwork.finetune.checkpoints import identity_of, read_state, write_state
+from topwork.finetune.checkpoints import identity_of, read_states, write_states
 from topwork.finetune.cut import Behind
-from topwork.finetune.depth import EPOCHS, candidates, chosen_depth, price, try_depths
+from topwork.finetune.depth import Depth, candidates, chosen_depth, price, try_depths
 from topwork.finetune.learner import HeadLayer, Learner
-from topwork.finetune.loop import Epoch, Ground, State, learn
+from topwork.finetune.loop import Epoch, Ground, State, learn, learn_again
 from topwork.finetune.lora import adapt
-from topwork.finetune.outcome import Outcome, judged
+from topwork.finetune.outcome import Candidate, Outcome, held_out, judged, refitted
 from topwork.finetune.rates import Rates, find_rate
 from topwork.finetune.reading import Seen, probe_again, read
 from topwork.finetune.settings import FinetuneSettings
@@ -75,10 +76,10 @@ class Job:
         """A few of the pictures at the network's size."""
         return sample_of(self.seen.found.records)(self.backbone.spec.geometry)
 
-    def head(self) -> HeadLayer:
-        """A head as learning starts from it."""
-        tricks, head = self.settings.tricks, self.start
-        data = design(self.seen.found.table.subset(self.seen.learn), head.columns, head.transform)
+    def layer(self, head: Head, rows: Rows) -> HeadLayer:
+        """A head as learning starts from it, from one that was fitted to `rows`."""
+        tricks = self.settings.tricks
+        data = design(self.seen.found.table.subset(rows), head.columns, head.transform)
         layer = HeadLayer(data, len(self.classifier.classes), tricks.dropout)
         if tricks.head_start == "probe":
             warm = np.float32(1 / head.temperature)
@@ -154,10 +155,16 @@ def _job(
     if "backbone.safetensors" not in classifier.parts:
         raise WeightsError(f"{classifier.spec.id}: the bundle holds no backbone to train on. Fit again without --slim.")
     backbone = load_backbone(classifier.spec.id, str(classifier.parts["backbone.safetensors"]))
-    start = probe_again(classifier, seen, seen.learn, settings.seed).head
-    assert isinstance(start, Head)  # noqa: S101 - only linear kinds are searched
+    start = _probe(classifier, seen, seen.learn, settings.seed)
     seconds["head to start from"] = time.perf_counter() - began
     return Job(classifier, seen, settings, backbone, start, say, progress, {}, seconds)
+
+
+def _probe(classifier: Classifier, seen: Seen, rows: Rows, seed: int) -> Head:
+    """The classifier's recipe for a head, fitted to some rows."""
+    head = probe_again(classifier, seen, rows, seed).head
+    assert isinstance(head, Head)  # noqa: S101 - only linear kinds are searched
+    return head
 
 
 def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[Epoch, int], None] | None) -> Outcome:
@@ -172,37 +179,64 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
             "engine": [job.classifier.engine.name, job.classifier.engine.precision],
         }
     )
-    state: State | None = None
+    states: list[State] = []
+    trial: Trial | None = None
     if resume:
         if checkpoint is None:
             raise InputError("resume: expected the checkpoint to go on from.")
-        state, known = read_state(checkpoint, identity)
+        states, known = read_states(checkpoint, identity)
         job.reasons |= known["reasons"]
-        job.say(f"goes on after epoch {state.epochs} of {settings.tricks.epochs} at most")
+        job.say(f"goes on after epoch {states[-1].epochs} of {settings.tricks.epochs} at most")
         unfreeze, turns, trials = known["unfreeze"], known["turns"], known["trials"]
     else:
         turns = _turns(job)
-        unfreeze, trials = _unfreeze(job, Look(settings.tricks.augment, turns, settings.seed))
+        unfreeze, trial = _unfreeze(job, Look(settings.tricks.augment, turns, settings.seed))
+        trials = [] if trial is None else [one.to_config() for one in trial.depths]
     look = Look(settings.tricks.augment, turns, settings.seed)
     known = {"unfreeze": unfreeze, "turns": turns, "trials": trials, "reasons": dict(job.reasons)}
-    with _learning(job, unfreeze, look) as (model, ground):
+
+    def kept(*now: State) -> None:
+        if checkpoint is not None:
+            write_states(checkpoint, now, identity, known)
+
+    with _learning(job, unfreeze, look, trial, tried=bool(trials)) as (fresh, ground, data):
         began = time.perf_counter()
-        keep = None if checkpoint is None else (lambda now: write_state(checkpoint, now, identity, known))
-        state = learn(model, ground, settings.tricks, state, keep, told)
+        model = fresh(job.start, job.seen.learn)
+        state = learn(model, ground, settings.tricks, next(iter(states), None), kept, told)
         job.seconds["learning"] = time.perf_counter() - began
-        data = ground.data
-        job.seconds["views"] = sum(row.views_seconds for row in state.history)
-        job.seconds["learning"] -= job.seconds["views"]
+        began = time.perf_counter()
+        candidate = held_out(job.classifier, job.seen, settings, job.backbone, model, state, job.start, job.reasons)
+        job.seconds["judging"] = time.perf_counter() - began
+        again: State | None = None
+        if _refit(job, state, candidate):
+            began = time.perf_counter()
+            price = sum(row.seconds for row in state.history[1 : 1 + state.best_epoch]) * len(job.rows) / len(job.seen.learn)
+            times = "once" if state.best_epoch == 1 else f"{state.best_epoch} times"
+            job.say(f"learns again from all {len(job.rows):,} pictures, {times}, about {price:.0f} s")
+            model = fresh(_probe(job.classifier, job.seen, job.rows, settings.seed), job.rows)
+            again = learn_again(
+                model, ground, settings.tricks, state, next(iter(states[1:]), None), lambda now: kept(state, now)
+            )
+            if again.whole:
+                candidate = refitted(candidate, job.classifier, job.seen, settings, job.backbone, model)
+            job.seconds["learning again"] = time.perf_counter() - began
+        job.seconds["views"] = data.seconds
         facts = {
             "unfreeze": unfreeze,
             "first_block": next(iter(getattr(model.behind, "names", ())), None),
             "views": data.views,
-            "scratch_bytes": data.scratch.size if isinstance(data, Activations) else 0,
+            "scratch_bytes": data.scratch.size,
             "depths": trials,
+            "refit": None if again is None or not again.whole else {"pictures": len(job.rows), "epochs": again.epochs},
         }
-    return judged(
-        job.classifier, job.seen, settings, job.backbone, model, state, job.start, facts, job.reasons, job.seconds, job.say
-    )
+    return judged(job.classifier, job.seen, settings, candidate, state, again, facts, job.reasons, job.seconds, job.say)
+
+
+def _refit(job: Job, state: State, candidate: Candidate) -> bool:
+    """Whether to learn again from all pictures."""
+    settings = job.settings
+    wanted = settings.tricks.refit == "auto" and not settings.adversarial and (candidate.helped or settings.force)
+    return wanted and state.whole and state.best_epoch > 0
 
 
 def _turns(job: Job) -> bool:
@@ -216,8 +250,17 @@ def _turns(job: Job) -> bool:
     return turns
 
 
-def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
-    """(head, all, or a number of blocks; the trials of depths), chosen where that is left to us."""
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The depths that were tried, and their activations, for the run to go on with."""
+
+    depths: list[Depth]
+    data: Activations
+    prefix: cold.Frozen
+
+
+def _unfreeze(job: Job, look: Look) -> tuple[str, Trial | None]:
+    """(head, all, or a number of blocks; the trial of depths), chosen where that is left to us."""
     wanted = job.settings.unfreeze
     hard = job.settings.adversarial
     cuts = cold.cuts_of(job.backbone)
@@ -227,93 +270,118 @@ def _unfreeze(job: Job, look: Look) -> tuple[str, list[dict[str, Any]]]:
             raise InputError(f"{job.classifier.spec.id}: only its head can learn here. {other}")
         if wanted == "auto":
             job.reasons["unfreeze"] = "all: an attack enters at the first layer"
-            return "all", []
+            return "all", None
         job.reasons["unfreeze"] = f"{wanted}: as asked for"
-        return wanted, []
+        return wanted, None
     if not cuts:
         if wanted != "auto":
             raise InputError(
                 f"{job.classifier.spec.id}: is no chain of blocks that could be cut. Use --unfreeze head or --unfreeze all."
             )
         job.reasons["unfreeze"] = "head: this network is no chain of blocks that could be cut"
-        return "head", []
+        return "head", None
     if wanted != "auto":
         if int(wanted) > len(cuts):
             raise InputError(f"--unfreeze {wanted}: {job.classifier.spec.id} has {len(cuts)} blocks. Use that many, or all.")
         job.reasons["unfreeze"] = f"the last {wanted} blocks: as asked for"
-        return wanted, []
+        return wanted, None
     began = time.perf_counter()
-    tried = [cuts[blocks - 1] for blocks in candidates(len(cuts))]
-    prefix = cold.freeze(job.backbone, tried, job.classifier.engine, job.sample())
-    data, _ = _activations(job, prefix, look, min(_views(job, look), EPOCHS), None)
+    data, prefix = _before(job, _tried(cuts), look)
     job.say(f"tries how many blocks should learn: {', '.join(map(str, candidates(len(cuts))))}")
     try:
-        depths = try_depths(job.backbone, prefix, cuts, job.ground(data, ()), job.settings.tricks, job.head)
-    finally:
+        head = functools.partial(job.layer, job.start, job.seen.learn)
+        depths = try_depths(job.backbone, prefix, cuts, job.ground(data, ()), job.settings.tricks, head)
+    except BaseException:
         data.scratch.close()
+        raise
     depth, reason = chosen_depth(depths)
     job.seconds["trial of depths"] = time.perf_counter() - began
-    seconds = price(depth, data, job.settings.tricks, len(job.seen.learn))
+    seconds = price(depth, job.settings.tricks, len(job.seen.learn))
     job.reasons["unfreeze"] = f"{reason}; the trial took {job.seconds['trial of depths']:.0f} s"
     job.say(f"unfreeze: {job.reasons['unfreeze']}; all {job.settings.tricks.epochs} epochs would take about {seconds:.0f} s")
-    return str(depth.blocks), [one.to_config() for one in depths]
+    return str(depth.blocks), Trial(depths, data, prefix)
+
+
+def _tried(cuts: Sequence[str]) -> list[str]:
+    return [cuts[blocks - 1] for blocks in candidates(len(cuts))]
+
+
+def _before(job: Job, cuts: Sequence[str], look: Look) -> tuple[Activations, cold.Frozen]:
+    """A place for what comes out of the network before `cuts`, and what makes it."""
+    prefix = cold.freeze(job.backbone, cuts, job.classifier.engine, job.sample())
+    return _activations(job, prefix, look), prefix
 
 
 def _views(job: Job, look: Look) -> int:
     return 1 if look.augment == "none" and not look.turns else job.settings.tricks.views
 
 
-def _activations(
-    job: Job, prefix: cold.Frozen | None, look: Look, views: int, parts: list[tuple[int, int]] | None
-) -> tuple[Activations, str]:
+def _activations(job: Job, prefix: cold.Frozen | None, look: Look) -> Activations:
     geometry = job.backbone.spec.geometry
     rows = job.seen.found.records.rows
     width = geometry.size**2 * 3 if prefix is None else prefix.width
     settings = job.settings
+    again = settings.tricks.refit == "auto" and not settings.adversarial
     data, told = cold.activations(
         [rows[row].path for row in job.rows],
-        len(job.seen.learn),
+        len(job.rows) if again else len(job.seen.learn),
         width,
         None if prefix is None else prefix.engine,
         geometry,
         look,
-        views,
+        _views(job, look),
         settings.scratch * 1e9,
         settings.scratch_folder,
-        parts,
     )
     data.progress = job.progress
-    return data, told
+    job.say(told)
+    return data
+
+
+Fresh = Callable[[Head, Rows], Learner]
+"""(head, rows that it was fitted to) -> what learns, as it was before anything was learned."""
 
 
 @contextlib.contextmanager
-def _learning(job: Job, unfreeze: str, look: Look) -> Iterator[tuple[Learner, Ground]]:
-    """(what learns, what it learns from); the scratch file is gone at the end."""
+def _learning(
+    job: Job, unfreeze: str, look: Look, trial: Trial | None = None, tried: bool = False
+) -> Iterator[tuple[Fresh, Ground, Activations]]:
+    """(what learns, what it learns from, its activations); the scratch file is gone at the end.
+
+    trial: whose activations are there already; tried: whether there was one, in this run or in the one that goes on.
+    """
     tricks = job.settings.tricks
-    views = _views(job, look)
-    part: Behind | None = None
     began = time.perf_counter()
+    begin: Callable[[], Behind | None]
     if unfreeze == "head":
-        whole = cold.Frozen(job.classifier.engine, None, job.classifier.spec.width)  # type: ignore[arg-type]
-        data, told = _activations(job, whole, look, views, None)
+        data = _activations(job, cold.Frozen(job.classifier.engine, None, job.classifier.spec.width), look)  # type: ignore[arg-type]
+        begin = lambda: None  # noqa: E731
     elif unfreeze == "all" or job.settings.adversarial:
         # An attack changes the pictures anew at every step, so the whole network runs, whatever of it learns.
-        part = cold.whole(job.backbone, None if unfreeze == "all" else cold.cuts_of(job.backbone)[int(unfreeze) - 1])
-        data, told = _activations(job, None, look, views, None)
+        cut = None if unfreeze == "all" else cold.cuts_of(job.backbone)[int(unfreeze) - 1]
+        data = _activations(job, None, look)
+        begin = functools.partial(cold.whole, job.backbone, cut)
     else:
-        cut = cold.cuts_of(job.backbone)[int(unfreeze) - 1]
-        prefix = cold.freeze(job.backbone, [cut], job.classifier.engine, job.sample())
-        part = cold.behind(job.backbone, prefix, cut)
-        data, told = _activations(job, prefix, look, views, prefix.prefix.columns(cut))
-        data.layout = cold.layout_of(part)
-    job.say(told)
-    names = () if part is None else tuple(f"behind.network.{name}." for name in part.names) or ("behind.network.",)
-    if part is not None and tricks.lora:
-        adapt(part, tricks.lora, job.settings.seed)
+        cuts = cold.cuts_of(job.backbone)
+        cut = cuts[int(unfreeze) - 1]
+        # A resumed run makes its activations together with those of the other depths, as before: to the last bit the same.
+        data, prefix = (trial.data, trial.prefix) if trial else _before(job, _tried(cuts) if tried else [cut], look)
+        data.parts = prefix.prefix.columns(cut)
+        begin = functools.partial(cold.behind, job.backbone, prefix, cut)
+
+    def fresh(head: Head, rows: Rows) -> Learner:
+        part = begin()
+        if part is not None and tricks.lora:
+            adapt(part, tricks.lora, job.settings.seed)
+        return Learner(part, job.layer(head, rows))
+
+    first = begin()
+    names = () if first is None else tuple(f"behind.network.{name}." for name in first.names) or ("behind.network.",)
+    data.layout = None if first is None else cold.layout_of(first)
     torch.set_flush_denormal(True)
     job.seconds["cut"] = time.perf_counter() - began
     try:
-        yield Learner(part, job.head()), job.ground(data, names)
+        yield fresh, job.ground(data, names), data
     finally:
         torch.set_flush_denormal(False)  # it holds for the whole process
         data.scratch.close()
@@ -345,5 +413,5 @@ def rates(
         unfreeze = settings.unfreeze
         if unfreeze == "auto":
             unfreeze = str(candidates(len(cuts))[0]) if cuts else "head"
-        with _learning(job, unfreeze, Look("none", False, settings.seed)) as (model, ground):
-            return find_rate(model, ground, settings.tricks)
+        with _learning(job, unfreeze, Look("none", False, settings.seed)) as (fresh, ground, _):
+            return find_rate(fresh(job.start, seen.learn), ground, settings.tricks)

@@ -159,6 +159,7 @@ def explained(
         "probability": float(probs[target]),
         "against": None if other is None else network.classes[other],
         "answer": network.classes[int(probs.argmax())],
+        "none_of_these": Classifier.load(source).predict([picture])[0].none_of_these if is_bundle(Path(source)) else None,
         "layer": found.layer,
         "completeness_error": found.error,
     }
