@@ -119,7 +119,8 @@ def _to_best(run: Run) -> float:
     best = max(range(len(rows)), key=lambda place: rows[place]["accuracy"])
     learned = sum(row["seconds"] + row["views_seconds"] for row in rows)
     steps = run.answer["seconds_by_step"]
-    before = float(run.answer["seconds"]) - learned - float(steps["judging"]) - float(steps.get("learning again", 0.0))
+    later = sum(float(steps.get(step, 0.0)) for step in ("judging", "more folds", "learning again"))
+    before = float(run.answer["seconds"]) - learned - later
     return before + sum(row["seconds"] + row["views_seconds"] for row in rows[: best + 1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from running import Cli
 from topwork.classifier import Classifier
 from topwork.errors import InputError
+from topwork.finetune.comparing import Comparison
 from topwork.grafted import grafted
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -78,6 +80,43 @@ def test_it_learned_again_from_all_pictures(tuned: Path, bundle: Path, painted: 
     assert once.classifier.spec.weights_sha256 != again.spec.weights_sha256
     assert once.classifier.head.temperature == again.head.temperature
     assert once.classifier.strangers.threshold == again.strangers.threshold
+
+
+def test_a_gain_in_doubt_is_judged_on_more_folds(bundle: Path, painted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from topwork.finetune import outcome, workshop
+
+    looks: list[int] = []
+
+    def doubting(validation: Comparison, allowed: int) -> tuple[str, str]:
+        looks.append(validation.n)
+        return ("doubt" if len(looks) < 3 else "yes"), f"{allowed} looks"
+
+    monkeypatch.setattr(outcome, "decided", doubting)
+    said: list[str] = []
+    how = {"unfreeze": "head", "epochs": 2, "head_start": "zeros", "rate": 1e-2, "folds": 4}
+    found = workshop.finetune(Classifier.load(bundle), painted, say=said.append, **how)
+    assert looks == sorted(set(looks)) and len(looks) == 3  # more pictures each time, none twice
+    facts = found.classifier.facts["finetune"]
+    assert found.validation.n == looks[-1] and found.helped and "4 looks" in facts["reasons"]["fine-tuned"]
+    assert sum("learns once more with others held out" in line for line in said) == 2
+    assert facts["refit"]
+
+
+def test_folds_hold_every_picture_out_once(bundle: Path, painted: Path) -> None:
+    from topwork.finetune import workshop
+    from topwork.finetune.reading import read
+    from topwork.finetune.settings import FinetuneSettings
+    from topwork.pictures.sources import labelled_records
+
+    classifier, settings = Classifier.load(bundle), FinetuneSettings(validation_share=0.25)
+    with labelled_records(painted) as records:
+        seen = read(classifier, records, settings.validation_share, settings.seed)
+    job = workshop._job(classifier, seen, settings, print, None, 0.0)
+    folds = list(workshop._folds(job))
+    assert len(folds) == round(len(seen.learn) / len(seen.validation))
+    assert sorted(np.concatenate(folds)) == list(range(len(seen.learn)))
+    groups = [set(seen.copies.groups[seen.learn[fold]]) for fold in folds]
+    assert not any(one & other for one, other in itertools.combinations(groups, 2))
 
 
 def test_a_fine_tuned_network_has_no_name_to_be_fetched_by(tuned: Path, tmp_path: Path) -> None:

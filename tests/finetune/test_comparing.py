@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from topwork.finetune.comparing import compare, decided, mcnemar, sentence
+from topwork.finetune.comparing import BOUNDS, compare, decided, mcnemar, sentence
 from topwork.heads.metrics import wilson
 
 
@@ -48,10 +48,22 @@ def test_what_is_not_clearly_better_is_not_taken() -> None:
     labels = np.zeros(200, np.int64)
     most = np.arange(200) % 20 > 0
     more = np.arange(200) % 40 > 0
-    assert decided(compare(answers(most, 0.9), answers(more, 0.9), labels))[0]
-    assert not decided(compare(answers(more, 0.9), answers(most, 0.9), labels))[0]
-    assert not decided(compare(answers(most, 0.9), answers(most, 0.9), labels))[0]
-    other = np.roll(most, 1)  # other pictures, no more of them
-    assert not decided(compare(answers(most, 0.9), answers(other, 0.9), labels))[0]
+
+    def verdict(before: np.ndarray, after: np.ndarray, looks: int = 1) -> str:
+        return decided(compare(answers(before, 0.9), answers(after, 0.9), labels), looks)[0]
+
+    assert verdict(most, more) == "yes"
+    assert verdict(more, most) == verdict(most, most) == "no"
+    assert verdict(most, np.roll(most, 1)) == "no"  # other pictures, no more of them
     surer = compare(answers(most, 0.8), answers(more[::-1] & ~most | most, 0.6), labels)
-    assert surer.after > surer.before and not decided(surer)[0]
+    assert surer.after > surer.before and decided(surer)[0] == "no"
+    # Five of two hundred gained are 2.25 standard errors: enough for one look, not for one of five.
+    assert verdict(most, more, looks=5) == "doubt"
+
+
+def test_chance_gets_past_no_number_of_looks_more_often_than_one_time_in_twenty() -> None:
+    """Pocock's bounds, by simulation: sums of normal noise looked at after each of `looks` equal parts."""
+    noise = np.random.default_rng(0).standard_normal((40_000, 5))
+    for looks, bound in BOUNDS.items():
+        scores = noise[:, :looks].cumsum(1) / np.sqrt(np.arange(1, looks + 1))
+        assert (np.abs(scores) > bound).any(1).mean() == pytest.approx(0.05, abs=0.004)

@@ -1,4 +1,4 @@
-"""How many blocks learn: what short runs measured decides, and a deeper one must earn its price."""
+"""How many blocks learn: what short runs measured decides, and a deeper one is taken unless it is worse."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from topwork.finetune.depth import WORTH, Depth, candidates, chosen_depth
+from topwork.finetune.depth import WORSE, Depth, candidates, chosen_depth
 
-ONE = Depth(1, "blocks.6.0", 0.10, 0.085, 0.96, 300.0, 10.0)
+ONE = Depth(
+    1, "blocks.6.0", start_loss=0.10, loss=0.085, rise=0.0, rise_error=0.0, accuracy=0.96, images_per_second=300.0, seconds=10.0
+)
 
 
-def deeper(blocks: int, loss: float) -> Depth:
-    return replace(ONE, blocks=blocks, cut=f"blocks.{6 - blocks}.0", loss=loss, images_per_second=300 / blocks)
+def deeper(blocks: int, rise: float) -> Depth:
+    """A depth whose loss rises by some standard errors of .01 against the best before."""
+    speed = 300 / blocks
+    return replace(
+        ONE, blocks=blocks, cut=f"blocks.{6 - blocks}.0", loss=0.1, rise=rise / 100, rise_error=0.01, images_per_second=speed
+    )
 
 
 def test_few_depths_are_tried() -> None:
@@ -20,17 +26,18 @@ def test_few_depths_are_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "blocks"),
+    ("rises", "blocks"),
     [
-        ([0.085], 1),
-        ([0.085, 0.078, 0.074], 8),
-        ([0.085, 0.078, 0.078 * (1 - WORTH)], 4),  # no more than asked for is not enough
-        ([0.085, 0.084, 0.060], 8),
-        ([0.085, 0.120, 0.084], 1),
+        ([], 1),
+        ([-0.5, -0.5], 8),
+        ([-3, WORSE], 8),  # not worse by more than a standard error
+        ([-3, 1.01 * WORSE], 4),
+        ([1.5], 1),
+        ([0.5, 0.9], 8),
     ],
 )
-def test_more_blocks_learn_only_where_that_lowers_the_loss_clearly(losses: list[float], blocks: int) -> None:
-    tried = [deeper(count, loss) for count, loss in zip((1, 4, 8), losses, strict=False)]
+def test_more_blocks_learn_unless_they_are_clearly_worse(rises: list[float], blocks: int) -> None:
+    tried = [ONE, *(deeper(count, rise) for count, rise in zip((4, 8), rises, strict=False))]
     depth, reason = chosen_depth(tried)
     assert depth.blocks == blocks
     assert f"the last {blocks} blocks learn, from {depth.cut} on" in reason

@@ -107,10 +107,11 @@ def test_weights_between_the_first_and_the_best_are_kept_where_they_are_better()
 
 def test_learning_again_takes_all_pictures_as_far_as_was_best() -> None:
     ground, tricks = toy_ground(), replace(BASE, rate=0.05, epochs=6, interpolation="auto")
-    chosen = replace(learn(ToyNetwork(), ground, tricks), best_epoch=3, share=0.5)
+    chosen = learn(ToyNetwork(), ground, replace(tricks, interpolation="none"), until=3)
+    chosen.share = 0.5
     model, whole = ToyNetwork(), ToyNetwork()
     first = weights_of(model)
-    again = learn_again(model, ground, tricks, chosen)
+    again = learn_again(model, ground, tricks, chosen, np.arange(120))
     assert again.epochs == 3 and again.share == 0.5
     every = replace(ground, train=np.arange(120), validation=np.arange(0))
     last = learn(whole, every, tricks, until=3)
@@ -122,9 +123,10 @@ def test_learning_again_takes_all_pictures_as_far_as_was_best() -> None:
 
 
 def test_learning_again_that_is_ended_says_so() -> None:
-    chosen = replace(learn(ToyNetwork(), toy_ground(), BASE), best_epoch=3)
-    again = learn_again(ToyNetwork(), replace(toy_ground(), data=Interrupts(KeyboardInterrupt(), epoch=1)), BASE, chosen)
-    assert again.interrupted and not again.whole and again.epochs < 3
+    chosen = learn(ToyNetwork(), toy_ground(), BASE)
+    ground = replace(toy_ground(), data=Interrupts(KeyboardInterrupt(), epoch=1))
+    again = learn_again(ToyNetwork(), ground, BASE, chosen, np.arange(120))
+    assert again.interrupted and not again.whole and again.epochs < chosen.epochs
 
 
 def test_patience_ends_it() -> None:

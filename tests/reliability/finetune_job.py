@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -33,7 +34,8 @@ def run(folder: str) -> None:
     chosen = learn(model, toy_ground(), TRICKS, next(iter(states), None), keep)
     save_file(model.state_dict(), place / "best.safetensors")
     model = ToyNetwork()
-    again = learn_again(model, toy_ground(), TRICKS, chosen, next(iter(states[1:]), None), lambda now: keep(chosen, now))
+    every, past = np.arange(120), next(iter(states[1:]), None)
+    again = learn_again(model, toy_ground(), TRICKS, chosen, every, past, lambda now: keep(chosen, now))
     save_file(model.state_dict(), place / "again.safetensors")
     save_file(again.weights, place / "last.safetensors")
 

@@ -60,6 +60,7 @@ def finetune(
     find_rate: Annotated[Path | None, Parameter(name="--find-rate")] = None,
     curves: Path | None = None,
     tensorboard: Path | None = None,
+    folds: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=5))] = 5,
     scratch: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 4.0,
     scratch_folder: Path | None = None,
     device: Device = "auto",
@@ -106,6 +107,8 @@ def finetune(
         Write the learning curves to this file, one JSON document a line.
     tensorboard
         Write the learning curves for TensorBoard into this folder.
+    folds
+        Times at most that learning is judged, each time on other pictures held out, while it may have helped by chance alone.
     scratch
         Gigabytes of disk for activations while it learns, at most; they are removed at the end.
     scratch_folder
@@ -123,9 +126,8 @@ def finetune(
     from topwork.finetune.settings import FinetuneSettings
 
     hard = _hardness(adversarial, epsilon, attack_steps, robustness)
-    settings = FinetuneSettings(
-        unfreeze, tricks, scratch=scratch, scratch_folder=scratch_folder, device=device, force=force, seed=seed, **hard
-    )
+    disk: dict[str, Any] = {"scratch": scratch, "scratch_folder": scratch_folder}
+    settings = FinetuneSettings(unfreeze, tricks, folds=folds, device=device, force=force, seed=seed, **disk, **hard)
     check_place(out)
     stay_offline(offline)
     classifier = Classifier.load(bundle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import comb
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,21 +82,27 @@ def compare(before: Probs, after: Probs, labels: Labels) -> Comparison:
     )
 
 
-def decided(validation: Comparison) -> tuple[bool, str]:
-    """(whether to take the fine-tuned network, why), from validation pictures alone.
+BOUNDS = {1: Z95, 2: 2.178, 3: 2.289, 4: 2.361, 5: 2.413}
+"""Looks at growing data -> standard errors that a gain must exceed at one of them, so that chance alone gets there in one of
+twenty all the same (Pocock 1977)."""
 
-    It must answer no fewer of them right, and its log loss must be lower by more than chance makes it (the whole 95 % interval
-    of the difference): the log loss tells two networks apart on far fewer pictures than their accuracies do. One standard error
-    would not be enough: depth, epoch and weights were chosen on the same pictures, which flatters what was chosen.
+
+def decided(validation: Comparison, looks: int = 1) -> tuple[Literal["yes", "no", "doubt"], str]:
+    """(whether to take the fine-tuned network, why), from validation pictures alone; `looks`: as often as this may be asked.
+
+    It must answer no fewer of them right, and its log loss must be lower by more than chance makes it: the log loss tells two
+    networks apart on far fewer pictures than their accuracies do. One standard error would not be enough: depth, epoch and
+    weights were chosen on the first of these pictures, which flatters what was chosen. doubt: better, but it may be chance.
     """
-    gain = validation.loss_before - validation.loss_after
+    gain, bound = validation.loss_before - validation.loss_after, BOUNDS[looks]
     told = (
         f"on {validation.n} validation pictures {validation.before:.1%} right became {validation.after:.1%}, and the log loss "
         f"{validation.loss_before:.3f} became {validation.loss_after:.3f} (standard error of the difference "
-        f"{validation.loss_gain_error:.3f})"
+        f"{validation.loss_gain_error:.3f}; a gain of {bound:.1f} of them is asked for)"
     )
-    better = validation.after >= validation.before and gain > Z95 * validation.loss_gain_error
-    return better, told
+    if validation.after < validation.before or gain <= 0:
+        return "no", told
+    return "yes" if gain > bound * validation.loss_gain_error else "doubt", told
 
 
 def sentence(test: Comparison, helped: bool) -> str:

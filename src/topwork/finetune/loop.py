@@ -191,17 +191,18 @@ def learn_again(
     ground: Ground,
     tricks: Tricks,
     chosen: State,
+    train: Rows,
     state: State | None = None,
     keep: Callable[[State], None] | None = None,
 ) -> State:
-    """The state after learning from all pictures, validation ones too, as long and as far as was best without them: `chosen`.
+    """The state after learning from the pictures `train` as many epochs as `chosen` did, with nothing left to choose.
 
-    The model then holds what came of it. What was chosen on held-out pictures holds for a few more of the same kind
-    (Goodfellow, Bengio and Courville 2016, section 7.8). state, keep, what ends it and what it raises: as in `learn`.
+    The model then holds the last weights, or those as far from the first as was best: what was chosen on held-out pictures
+    holds for others of the same kind (Goodfellow, Bengio and Courville 2016, section 7.8). The last, not those of the best
+    epoch: they have settled. state, keep, what ends it and what it raises: as in `learn`.
     """
-    every = replace(ground, train=np.concatenate([ground.train, ground.validation]), validation=ground.validation[:0])
     first = _copied(model.to(ground.device))
-    again = learn(model, every, tricks, state, keep, until=chosen.best_epoch)
+    again = learn(model, replace(ground, train=train, validation=train[:0]), tricks, state, keep, until=chosen.epochs)
     again.share = chosen.share
     _load(model, {name: first[name].lerp(one, chosen.share) for name, one in again.best.items()})
     return again

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from topwork.zoo.backbone import Backbone
 
 Rows = NDArray[np.int64]
 Float32 = NDArray[np.float32]
+Probs = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +69,29 @@ class Candidate:
     found: Extraction
     """All pictures as it sees them."""
     calibration: Calibration
+    answers: tuple[Probs, Probs, Rows]
+    """Probabilities (n, K) that the probe and the learned network give the validation pictures, and their labels (n,)."""
     validation: Comparison
-    """Of the network that did not learn from the validation pictures."""
-    helped: bool
+    """Of networks that did not learn from these pictures."""
+    verdict: Literal["yes", "no", "doubt"]
     told: str
+
+    @property
+    def helped(self) -> bool:
+        """Whether fine-tuning helped, by the validation pictures."""
+        return self.verdict == "yes"
+
+    def with_fold(self, before: Float32, after: Float32, labels: Rows, looks: int) -> Candidate:
+        """The candidate judged on more pictures: logits (n, K) that nobody learned from, of a probe and a network."""
+        old, new, those = self.answers
+        answers = (
+            np.concatenate([old, _fair(before, labels)]),
+            np.concatenate([new, _fair(after, labels)]),
+            np.concatenate([those, labels]),
+        )
+        validation = compare(*answers)
+        verdict, told = decided(validation, looks)
+        return replace(self, answers=answers, validation=validation, verdict=verdict, told=told)
 
 
 def held_out(
@@ -92,17 +112,16 @@ def held_out(
     calibration = calibrate(logits, labels, np.arange(len(held)))
     head = replace(blank.head, temperature=calibration.temperature)
     strangers = _strangers(replace(blank, head=head), seen, found, settings.seed)
-    old = _fair(start.logits(_blocks(features_of(before, seen, held))), labels)
-    validation = compare(old, _fair(logits, labels), labels)
+    answers = (_fair(start.logits(_blocks(features_of(before, seen, held))), labels), _fair(logits, labels), labels)
+    validation = compare(*answers)
+    verdict, told = decided(validation, settings.folds)
     if settings.adversarial:
-        helped, told = adversarial.withstands(state, labels)
-    else:
-        helped, told = decided(validation)
-        if state.best_epoch == 0:
-            helped, told = False, f"on {len(labels)} validation pictures no epoch was better than the start"
-    reasons["fine-tuned"] = f"{'yes' if helped else 'no'}: {told}"
+        withstood, told = adversarial.withstands(state, labels)
+        verdict = "yes" if withstood else "no"
+    elif state.best_epoch == 0:
+        verdict, told = "no", f"on {len(labels)} validation pictures no epoch was better than the start"
     after = replace(blank, head=head, strangers=strangers)
-    return Candidate(after, found, calibration, validation, helped, told)
+    return Candidate(after, found, calibration, answers, validation, verdict, told)
 
 
 def refitted(
@@ -134,8 +153,9 @@ def judged(
 ) -> Outcome:
     """The outcome of a run that ended in `state`, and of that from all pictures, where there was one."""
     began = time.perf_counter()
-    after, helped, validation = candidate.classifier, candidate.helped, candidate.validation
-    after = replace(after, splits=_splits(before, seen))
+    helped, validation = candidate.helped, candidate.validation
+    reasons["fine-tuned"] = f"{'yes' if helped else 'no'}: {candidate.told}"
+    after = replace(candidate.classifier, splits=_splits(before, seen))
     test_labels = seen.labels[seen.test]
     probs, strange = after.judge(_table(after, candidate.found, seen.test))
     test = compare(before.judge(features_of(before, seen, seen.test))[0], probs, test_labels)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from topwork.attack.epsilon import LEVELS
 from topwork.errors import InputError
+from topwork.finetune.comparing import BOUNDS
 from topwork.finetune.tricks import Tricks
 
 
@@ -22,6 +23,9 @@ class FinetuneSettings:
     """How the learning is done."""
     validation_share: float = 0.2
     """Share of the training pictures that chooses: when to stop, and whether it helped."""
+    folds: int = 5
+    """Times at most that learning is judged, each time on other pictures that were held out, while it may have helped by chance
+    alone: a gain that one fifth of the pictures leaves in doubt, all of them may show."""
     scratch: float = 4.0
     """Gigabytes of disk for activations while it learns, at most."""
     scratch_folder: Path | None = None
@@ -44,6 +48,8 @@ class FinetuneSettings:
             raise InputError(f"unfreeze: expected auto, head, all or a number of blocks, got {self.unfreeze}.")
         if not 0 < self.validation_share < 1:
             raise InputError(f"validation_share: expected a share between 0 and 1, got {self.validation_share}.")
+        if self.folds not in BOUNDS:
+            raise InputError(f"folds: expected 1 to {max(BOUNDS)}, got {self.folds}.")
         if not self.scratch > 0:
             raise InputError(f"scratch: expected gigabytes above 0, got {self.scratch}.")
         if self.seed < 0:

@@ -56,8 +56,7 @@ class Tricks:
     """Ends between the first weights and the best, where validation loss is least: what the steps unlearned comes back
     (WiSE-FT, Wortsman 2022)."""
     refit: Literal["auto", "none"] = "auto"
-    """Learns once more where it helped, from all pictures, those that chose too, as long as was best: more pictures help most
-    where they are few (Goodfellow 2016, section 7.8)."""
+    """Learns once more where it helped, from all pictures, those that chose too: a quarter more (Goodfellow 2016, 7.8)."""
     patience: int = 8
     """Epochs without a better validation loss after which it stops; the best weights are kept (Prechelt 1998). 0: never. Long,
     for while the rate is large the loss is often worse than the probe's, and falls with the rate."""

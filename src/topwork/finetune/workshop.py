@@ -23,14 +23,15 @@ from topwork.finetune.activations import Activations
 from topwork.finetune.adversarial import hardening
 from topwork.finetune.augment import Look
 from topwork.finetune.checkpoints import identity_of, read_states, write_states
+from topwork.finetune.comparing import Comparison
 from topwork.finetune.cut import Behind
 from topwork.finetune.depth import Depth, candidates, chosen_depth, price, try_depths
 from topwork.finetune.learner import HeadLayer, Learner
-from topwork.finetune.loop import Epoch, Ground, State, learn, learn_again
+from topwork.finetune.loop import Epoch, Ground, State, answers, learn, learn_again
 from topwork.finetune.lora import adapt
 from topwork.finetune.outcome import Candidate, Outcome, held_out, judged, refitted
 from topwork.finetune.rates import Rates, find_rate
-from topwork.finetune.reading import Seen, probe_again, read
+from topwork.finetune.reading import Seen, features_of, probe_again, read
 from topwork.finetune.settings import FinetuneSettings
 from topwork.finetune.tricks import Tricks
 from topwork.finetune.turning import turns_of
@@ -39,6 +40,7 @@ from topwork.heads.designs import design
 from topwork.heads.head import Head
 from topwork.pictures.decode import Pixels
 from topwork.pictures.sources import Pictures, labelled_records
+from topwork.pictures.splits import grouped_folds
 from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone
 
@@ -207,16 +209,22 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
         began = time.perf_counter()
         candidate = held_out(job.classifier, job.seen, settings, job.backbone, model, state, job.start, job.reasons)
         job.seconds["judging"] = time.perf_counter() - began
+        if "validation" in known:  # decided before it was killed
+            candidate = replace(candidate, **known["decided"], validation=Comparison(**known["validation"]))
+        elif state.whole and not settings.adversarial and not settings.force:
+            began = time.perf_counter()
+            candidate = _confirmed(job, candidate, fresh, ground, state)
+            job.seconds["more folds"] = time.perf_counter() - began
+        known |= {"validation": candidate.validation.to_config()}
+        known |= {"decided": {"verdict": candidate.verdict, "told": candidate.told}}
         again: State | None = None
         if _refit(job, state, candidate):
             began = time.perf_counter()
-            price = sum(row.seconds for row in state.history[1 : 1 + state.best_epoch]) * len(job.rows) / len(job.seen.learn)
-            times = "once" if state.best_epoch == 1 else f"{state.best_epoch} times"
-            job.say(f"learns again from all {len(job.rows):,} pictures, {times}, about {price:.0f} s")
+            seconds = sum(row.seconds for row in state.history[1:]) * len(job.rows) / len(job.seen.learn)
+            job.say(f"learns again from all {len(job.rows):,} pictures, about {seconds:.0f} s")
             model = fresh(_probe(job.classifier, job.seen, job.rows, settings.seed), job.rows)
-            again = learn_again(
-                model, ground, settings.tricks, state, next(iter(states[1:]), None), lambda now: kept(state, now)
-            )
+            every, past = np.arange(len(job.rows)), next(iter(states[1:]), None)
+            again = learn_again(model, ground, settings.tricks, state, every, past, lambda now: kept(state, now))
             if again.whole:
                 candidate = refitted(candidate, job.classifier, job.seen, settings, job.backbone, model)
             job.seconds["learning again"] = time.perf_counter() - began
@@ -230,6 +238,40 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
             "refit": None if again is None or not again.whole else {"pictures": len(job.rows), "epochs": again.epochs},
         }
     return judged(job.classifier, job.seen, settings, candidate, state, again, facts, job.reasons, job.seconds, job.say)
+
+
+def _confirmed(job: Job, candidate: Candidate, fresh: Fresh, ground: Ground, state: State) -> Candidate:
+    """The candidate after as many more folds as its verdict is in doubt: each learns from the others as `state` did."""
+    settings, seen = job.settings, job.seen
+    rows = job.rows
+    for fold in _folds(job):
+        if candidate.verdict != "doubt":
+            break
+        seconds = sum(row.seconds for row in state.history[1:])
+        job.say(
+            f"in doubt after {candidate.validation.n:,} validation pictures ({candidate.validation.before:.1%} right became "
+            f"{candidate.validation.after:.1%}): learns once more with others held out, about {seconds:.0f} s"
+        )
+        train = np.setdiff1d(np.arange(len(rows)), fold)
+        head = _probe(job.classifier, seen, rows[train], settings.seed)
+        model = fresh(head, rows[train])
+        end = learn_again(model, ground, settings.tricks, state, train)
+        if not end.whole:
+            state.interrupted, state.fault = end.interrupted, end.fault
+            return candidate
+        table = features_of(job.classifier, seen, rows[fold])
+        before = head.logits(table.read(0, len(table)))
+        candidate = candidate.with_fold(before, answers(model, ground, fold).numpy(), seen.labels[rows[fold]], settings.folds)
+    return candidate
+
+
+def _folds(job: Job) -> Iterator[Rows]:
+    """Places of the pictures that are held out after the validation pictures: parts as large, all copies of one together."""
+    seen = job.seen
+    parts = max(round(len(seen.learn) / len(seen.validation)), 2)
+    fold = grouped_folds(seen.labels[seen.learn], seen.copies.groups[seen.learn], parts, job.settings.seed)
+    for part in range(min(parts, job.settings.folds - 1)):
+        yield np.flatnonzero(fold == part)
 
 
 def _refit(job: Job, state: State, candidate: Candidate) -> bool:
@@ -321,10 +363,9 @@ def _activations(job: Job, prefix: cold.Frozen | None, look: Look) -> Activation
     rows = job.seen.found.records.rows
     width = geometry.size**2 * 3 if prefix is None else prefix.width
     settings = job.settings
-    again = settings.tricks.refit == "auto" and not settings.adversarial
     data, told = cold.activations(
         [rows[row].path for row in job.rows],
-        len(job.rows) if again else len(job.seen.learn),
+        len(job.seen.learn) if settings.adversarial else len(job.rows),
         width,
         None if prefix is None else prefix.engine,
         geometry,
