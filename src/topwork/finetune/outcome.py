@@ -162,7 +162,7 @@ def judged(
     robust = None
     if settings.adversarial:
         say("attacks the test pictures, before and after")
-        robust = adversarial.robustness(before, after, _tests(seen), settings)
+        robust = adversarial.robustness(before, after, _records(seen, seen.test), settings)
     said = sentence(test, helped) if robust is None else robust.sentence(test)
     ends = (state,) if again is None else (state, again)
     interrupted = any(one.interrupted for one in ends)
@@ -195,11 +195,20 @@ def judged(
     return Outcome(kept, helped, taken, test, validation, said, interrupted, fault)
 
 
-def _tests(seen: Seen) -> Records:
-    """The test pictures as a table of their own."""
+def fold_logits(
+    before: Classifier, seen: Seen, settings: FinetuneSettings, backbone: Backbone, model: Learner, rows: Rows
+) -> Float32:
+    """Logits (n, K) that a learned network gives some pictures as a classifier: by its engine, mirror images where wanted."""
+    records = _records(seen, rows)
+    blank, found, _ = _classifier(before, seen, settings, backbone, model, records)
+    table = averaged(blank.spec, blank.engine, found, False) if blank.head.mirrored else found.table
+    return blank.head.logits(_blocks(table))
+
+
+def _records(seen: Seen, rows: Rows) -> Records:
+    """Some pictures as a table of their own."""
     records = seen.found.records
-    rows = [records.rows[row] for row in seen.test]
-    return replace(records, rows=tuple(replace(row, split=None) for row in rows), notes=())
+    return replace(records, rows=tuple(replace(records.rows[row], split=None) for row in rows), notes=())
 
 
 def _splits(before: Classifier, seen: Seen) -> dict[str, list[str]]:
@@ -209,16 +218,22 @@ def _splits(before: Classifier, seen: Seen) -> dict[str, list[str]]:
 
 
 def _classifier(
-    before: Classifier, seen: Seen, settings: FinetuneSettings, backbone: Backbone, model: Learner
+    before: Classifier,
+    seen: Seen,
+    settings: FinetuneSettings,
+    backbone: Backbone,
+    model: Learner,
+    some: Records | None = None,
 ) -> tuple[Classifier, Extraction, str]:
-    """(the learned network as a classifier that is not calibrated, all pictures as it sees them, why its engine)."""
+    """(the learned network as a classifier that is not calibrated, all pictures or some as it sees them, why its engine)."""
     model.to("cpu")
     head_layer = model.head
     assert isinstance(head_layer, HeadLayer)  # noqa: S101 - made by the workshop
-    records = seen.found.records
+    records = some or seen.found.records
     if model.behind is None:
         head = head_layer.to_head(before.head.view, before.spec.width, before.head.mirrored)
-        return replace(before, head=head), seen.found, before.facts.get("engine", {}).get("reason", "")
+        found = seen.found if some is None else extract_for(before.spec, before.engine, some, True)
+        return replace(before, head=head), found, before.facts.get("engine", {}).get("reason", "")
     merge(model.behind)
     unfold(model.behind)
     learned = copy.deepcopy(backbone)
@@ -228,7 +243,7 @@ def _classifier(
         save_state(learned, file)
         chosen = open_engine(before.spec.id, str(file), before.engine.name, settings.device, sample_of(records))
     spec = replace(chosen.spec, weights=f"fine-tuned from {before.spec.weights}", licence=before.spec.licence)
-    found = extract_for(spec, chosen.engine, records, True)
+    found = extract_for(spec, chosen.engine, records, some is None)
     if len(found.records) != len(records):
         raise InputError(f"{records.source}: pictures changed while they were read. Run again.")
     head = head_layer.to_head(before.head.view, spec.width, before.head.mirrored)

@@ -27,9 +27,9 @@ from topwork.finetune.comparing import Comparison
 from topwork.finetune.cut import Behind
 from topwork.finetune.depth import Depth, candidates, chosen_depth, price, try_depths
 from topwork.finetune.learner import HeadLayer, Learner
-from topwork.finetune.loop import Epoch, Ground, State, answers, learn, learn_again
+from topwork.finetune.loop import Epoch, Ground, State, learn, learn_again
 from topwork.finetune.lora import adapt
-from topwork.finetune.outcome import Candidate, Outcome, held_out, judged, refitted
+from topwork.finetune.outcome import Candidate, Outcome, fold_logits, held_out, judged, refitted
 from topwork.finetune.rates import Rates, find_rate
 from topwork.finetune.reading import Seen, features_of, probe_again, read
 from topwork.finetune.settings import FinetuneSettings
@@ -261,7 +261,8 @@ def _confirmed(job: Job, candidate: Candidate, fresh: Fresh, ground: Ground, sta
             return candidate
         table = features_of(job.classifier, seen, rows[fold])
         before = head.logits(table.read(0, len(table)))
-        candidate = candidate.with_fold(before, answers(model, ground, fold).numpy(), seen.labels[rows[fold]], settings.folds)
+        after = fold_logits(job.classifier, seen, settings, job.backbone, model, rows[fold])
+        candidate = candidate.with_fold(before, after, seen.labels[rows[fold]], settings.folds)
     return candidate
 
 
