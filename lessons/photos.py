@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from topwork.demo import write_digits
+from topwork.errors import WeightsError
 from topwork.zoo.facts import weights_here
 from topwork.zoo.names import resolve
 
@@ -47,7 +48,12 @@ def photos(name: str) -> Path:
 
 def at_hand(*networks: str) -> list[str]:
     """Those of some networks whose pretrained weights are on this machine; what gets the others is told."""
-    found = [name for name in networks if weights_here(resolve(name)) is not None]
+    found = []
+    for name in networks:
+        try:
+            found += [name] if weights_here(resolve(name)) else []
+        except WeightsError as error:  # a file that is not what it should be
+            print(error)
     if missing := [name for name in networks if name not in found]:
         print(f"weights not on this machine: {', '.join(missing)}. While connected: topwork zoo get {missing[0]}")
     return found
