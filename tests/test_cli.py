@@ -119,10 +119,10 @@ def test_demo(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert done.code == 0, done.err
     assert "report.html" in done.out and "topwork fit photos/" in done.out
     found = str(tmp_path / "bin" / "topwork")  # where the shell would not find it by name, its path is told
-    monkeypatch.setattr("sys.argv", [found])
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert f"\n     {found} fit photos/" in cli("demo", tmp_path / "d").out
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", [found])
+        patch.setattr("shutil.which", lambda name: None)
+        assert f"\n     {found} fit photos/" in cli("demo", tmp_path / "d").out
     assert cli("demo", tmp_path / "d").code == 0  # again, in the same folder
     assert cli("score", tmp_path / "d" / "digits.topwork", tmp_path / "d" / "test").code == 0
 

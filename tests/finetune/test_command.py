@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from running import Cli
 from topwork.classifier import Classifier
 from topwork.errors import InputError
 from topwork.finetune.comparing import Comparison
+from topwork.finetune.loop import State
 from topwork.grafted import grafted
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -82,6 +85,30 @@ def test_it_learned_again_from_all_pictures(tuned: Path, bundle: Path, painted: 
     assert once.classifier.strangers.threshold == again.strangers.threshold
 
 
+def test_learning_again_goes_on_where_it_was_ended(
+    tuned: Path, bundle: Path, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from topwork.finetune import workshop
+
+    write = workshop.write_states
+
+    def ended(path: Path, states: Sequence[State], *rest: Any) -> None:
+        write(path, states, *rest)
+        if len(states) == 2:
+            raise KeyboardInterrupt
+
+    how = {**LEARNED, "checkpoint": tmp_path / "state"}
+    with monkeypatch.context() as patch:
+        patch.setattr(workshop, "write_states", ended)
+        first = workshop.finetune(Classifier.load(bundle), painted, **how)
+    assert first.interrupted and first.classifier.facts["finetune"]["refit"] is None
+    monkeypatch.setattr(workshop, "confirmed", None)  # what was decided is not decided again
+    again = workshop.finetune(Classifier.load(bundle), painted, **how, resume=True)
+    whole = Classifier.load(tuned)
+    assert again.classifier.spec.weights_sha256 == whole.spec.weights_sha256 != first.classifier.spec.weights_sha256
+    assert again.validation.to_config() == whole.facts["finetune"]["validation"]
+
+
 def test_a_gain_in_doubt_is_judged_on_more_folds(bundle: Path, painted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from topwork.finetune import outcome, workshop
 
@@ -103,7 +130,8 @@ def test_a_gain_in_doubt_is_judged_on_more_folds(bundle: Path, painted: Path, mo
 
 
 def test_folds_hold_every_picture_out_once(bundle: Path, painted: Path) -> None:
-    from topwork.finetune import workshop
+    from topwork.finetune.again import folds_of
+    from topwork.finetune.job import job_of
     from topwork.finetune.reading import read
     from topwork.finetune.settings import FinetuneSettings
     from topwork.pictures.sources import labelled_records
@@ -111,8 +139,8 @@ def test_folds_hold_every_picture_out_once(bundle: Path, painted: Path) -> None:
     classifier, settings = Classifier.load(bundle), FinetuneSettings(validation_share=0.25)
     with labelled_records(painted) as records:
         seen = read(classifier, records, settings.validation_share, settings.seed)
-    job = workshop._job(classifier, seen, settings, print, None, 0.0)
-    folds = list(workshop._folds(job))
+    job = job_of(classifier, seen, settings, print, None, 0.0)
+    folds = list(folds_of(job))
     assert len(folds) == round(len(seen.learn) / len(seen.validation))
     assert sorted(np.concatenate(folds)) == list(range(len(seen.learn)))
     groups = [set(seen.copies.groups[seen.learn[fold]]) for fold in folds]

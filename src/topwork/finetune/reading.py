@@ -13,7 +13,7 @@ from topwork.errors import InputError
 from topwork.features.extract import Extraction, Progress
 from topwork.features.table import FeatureTable
 from topwork.heads.head import Head
-from topwork.heads.search import HeadSettings, Search, search
+from topwork.heads.search import HeadSettings, search
 from topwork.pictures.records import Records
 from topwork.pictures.splits import holdout
 
@@ -97,7 +97,7 @@ def _enough(source: str, labels: Rows, groups: Rows, classes: list[str]) -> None
         )
 
 
-def probe_again(classifier: Classifier, seen: Seen, rows: Rows, seed: int) -> Search:
+def probe_again(classifier: Classifier, seen: Seen, rows: Rows, seed: int) -> Head:
     """The classifier's own recipe for a head, fitted to `rows` alone, so that the others judge it fairly."""
     head = classifier.head
     chosen = classifier.facts.get("head", {})
@@ -116,7 +116,9 @@ def probe_again(classifier: Classifier, seen: Seen, rows: Rows, seed: int) -> Se
     )
     table = features_of(classifier, seen, rows)
     views = {head.view: head.columns}
-    return search(table, seen.labels[rows], seen.copies.groups[rows], list(classifier.classes), views, None, settings)
+    found = search(table, seen.labels[rows], seen.copies.groups[rows], list(classifier.classes), views, None, settings).head
+    assert isinstance(found, Head)  # noqa: S101 - only linear kinds are searched
+    return found
 
 
 def features_of(classifier: Classifier, seen: Seen, rows: Rows) -> FeatureTable:

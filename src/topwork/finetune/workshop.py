@@ -12,100 +12,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from topwork.classifier import Classifier
-from topwork.errors import InputError, UnknownName, WeightsError
-from topwork.features.engines import cuda_available
+from topwork.errors import InputError, UnknownName
 from topwork.features.extract import Progress
 from topwork.finetune import frozen as cold
 from topwork.finetune.activations import Activations
-from topwork.finetune.adversarial import hardening
+from topwork.finetune.again import confirmed, from_all
 from topwork.finetune.augment import Look
 from topwork.finetune.checkpoints import identity_of, read_states, write_states
 from topwork.finetune.comparing import Comparison
 from topwork.finetune.cut import Behind
 from topwork.finetune.depth import Depth, candidates, chosen_depth, price, try_depths
-from topwork.finetune.learner import HeadLayer, Learner
-from topwork.finetune.loop import Epoch, Ground, State, learn, learn_again
+from topwork.finetune.job import Fresh, Job, Rows, Say, job_of
+from topwork.finetune.learner import Learner
+from topwork.finetune.loop import Epoch, Ground, State, learn
 from topwork.finetune.lora import adapt
-from topwork.finetune.outcome import Candidate, Outcome, fold_logits, held_out, judged, refitted
+from topwork.finetune.outcome import Outcome, held_out, judged
 from topwork.finetune.rates import Rates, find_rate
-from topwork.finetune.reading import Seen, features_of, probe_again, read
+from topwork.finetune.reading import read
 from topwork.finetune.settings import FinetuneSettings
 from topwork.finetune.tricks import Tricks
 from topwork.finetune.turning import turns_of
-from topwork.fitting import joined, sample_of
-from topwork.heads.designs import design
+from topwork.fitting import joined
 from topwork.heads.head import Head
-from topwork.pictures.decode import Pixels
 from topwork.pictures.sources import Pictures, labelled_records
-from topwork.pictures.splits import grouped_folds
-from topwork.zoo import load_backbone
-from topwork.zoo.backbone import Backbone
-
-Rows = NDArray[np.int64]
-Say = Callable[[str], None]
-
-
-@dataclass
-class Job:
-    """What all steps share."""
-
-    classifier: Classifier
-    seen: Seen
-    settings: FinetuneSettings
-    backbone: Backbone
-    start: Head
-    """The probe's recipe, fitted without the validation pictures."""
-    say: Say
-    progress: Progress | None
-    reasons: dict[str, str]
-    seconds: dict[str, float]
-
-    @property
-    def rows(self) -> Rows:
-        """Rows of the table that are learned from, then those that choose."""
-        return np.concatenate([self.seen.learn, self.seen.validation])
-
-    @property
-    def device(self) -> str:
-        """cpu or cuda."""
-        wanted = self.settings.device
-        return "cuda" if wanted == "cuda" or (wanted == "auto" and cuda_available()) else "cpu"
-
-    def sample(self) -> list[Pixels]:
-        """A few of the pictures at the network's size."""
-        return sample_of(self.seen.found.records)(self.backbone.spec.geometry)
-
-    def layer(self, head: Head, rows: Rows) -> HeadLayer:
-        """A head as learning starts from it, from one that was fitted to `rows`."""
-        tricks = self.settings.tricks
-        data = design(self.seen.found.table.subset(rows), head.columns, head.transform)
-        layer = HeadLayer(data, len(self.classifier.classes), tricks.dropout)
-        if tricks.head_start == "probe":
-            warm = np.float32(1 / head.temperature)
-            layer.start_from(replace(head, weight=head.weight * warm, bias=head.bias * warm))
-        else:
-            layer.start_by(tricks.head_start, self.settings.seed)
-        return layer
-
-    def ground(self, data: Any, blocks: tuple[str, ...]) -> Ground:
-        """Pictures 0.. are those learned from, behind them those that choose."""
-        learn_count, all_count = len(self.seen.learn), len(self.rows)
-        labels = self.seen.labels[self.rows]
-        return Ground(
-            data,
-            labels,
-            np.arange(learn_count),
-            np.arange(learn_count, all_count),
-            len(self.classifier.classes),
-            self.settings.seed,
-            self.device,
-            blocks,
-            not self.settings.force,
-            hardening(self.settings, self.backbone.spec.geometry.size) if self.settings.adversarial else None,
-        )
 
 
 def finetune(
@@ -134,7 +65,7 @@ def finetune(
             records = joined(records, stack.enter_context(labelled_records(test)))
         began = time.perf_counter()
         seen = read(classifier, records, settings.validation_share, settings.seed, progress)
-        job = _job(classifier, seen, settings, say or (lambda _: None), progress, began)
+        job = job_of(classifier, seen, settings, say or (lambda _: None), progress, began)
         return _finetuned(job, checkpoint, resume, told)
 
 
@@ -147,26 +78,6 @@ def settings_with(settings: FinetuneSettings, changes: dict[str, Any]) -> Finetu
             raise UnknownName("setting", name, own | tricks)
     chosen = replace(settings.tricks, **{name: value for name, value in changes.items() if name in tricks})
     return replace(settings, **{"tricks": chosen, **{name: value for name, value in changes.items() if name in own}})
-
-
-def _job(
-    classifier: Classifier, seen: Seen, settings: FinetuneSettings, say: Say, progress: Progress | None, began: float
-) -> Job:
-    seconds = {"pictures": time.perf_counter() - began}
-    began = time.perf_counter()
-    if "backbone.safetensors" not in classifier.parts:
-        raise WeightsError(f"{classifier.spec.id}: the bundle holds no backbone to train on. Fit again without --slim.")
-    backbone = load_backbone(classifier.spec.id, str(classifier.parts["backbone.safetensors"]))
-    start = _probe(classifier, seen, seen.learn, settings.seed)
-    seconds["head to start from"] = time.perf_counter() - began
-    return Job(classifier, seen, settings, backbone, start, say, progress, {}, seconds)
-
-
-def _probe(classifier: Classifier, seen: Seen, rows: Rows, seed: int) -> Head:
-    """The classifier's recipe for a head, fitted to some rows."""
-    head = probe_again(classifier, seen, rows, seed).head
-    assert isinstance(head, Head)  # noqa: S101 - only linear kinds are searched
-    return head
 
 
 def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[Epoch, int], None] | None) -> Outcome:
@@ -189,19 +100,18 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
         states, known = read_states(checkpoint, identity)
         job.reasons |= known["reasons"]
         job.say(f"goes on after epoch {states[-1].epochs} of {settings.tricks.epochs} at most")
-        unfreeze, turns, trials = known["unfreeze"], known["turns"], known["trials"]
     else:
         turns = _turns(job)
         unfreeze, trial = _unfreeze(job, Look(settings.tricks.augment, turns, settings.seed))
         trials = [] if trial is None else [one.to_config() for one in trial.depths]
-    look = Look(settings.tricks.augment, turns, settings.seed)
-    known = {"unfreeze": unfreeze, "turns": turns, "trials": trials, "reasons": dict(job.reasons)}
+        known = {"unfreeze": unfreeze, "turns": turns, "trials": trials, "reasons": dict(job.reasons)}
+    look = Look(settings.tricks.augment, known["turns"], settings.seed)
 
     def kept(*now: State) -> None:
         if checkpoint is not None:
             write_states(checkpoint, now, identity, known)
 
-    with _learning(job, unfreeze, look, trial, tried=bool(trials)) as (fresh, ground, data):
+    with _learning(job, known["unfreeze"], look, trial, tried=bool(known["trials"])) as (fresh, ground, data):
         began = time.perf_counter()
         model = fresh(job.start, job.seen.learn)
         state = learn(model, ground, settings.tricks, next(iter(states), None), kept, told)
@@ -213,73 +123,27 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
             candidate = replace(candidate, **known["decided"], validation=Comparison(**known["validation"]))
         elif state.whole and not settings.adversarial and not settings.force:
             began = time.perf_counter()
-            candidate = _confirmed(job, candidate, fresh, ground, state)
+            candidate = confirmed(job, candidate, fresh, ground, state)
             job.seconds["more folds"] = time.perf_counter() - began
         known |= {"validation": candidate.validation.to_config()}
         known |= {"decided": {"verdict": candidate.verdict, "told": candidate.told}}
         again: State | None = None
-        if _refit(job, state, candidate):
+        wanted = settings.tricks.refit == "auto" and not settings.adversarial and (candidate.helped or settings.force)
+        if wanted and state.whole and state.best_epoch > 0:
             began = time.perf_counter()
-            seconds = sum(row.seconds for row in state.history[1:]) * len(job.rows) / len(job.seen.learn)
-            job.say(f"learns again from all {len(job.rows):,} pictures, about {seconds:.0f} s")
-            model = fresh(_probe(job.classifier, job.seen, job.rows, settings.seed), job.rows)
-            every, past = np.arange(len(job.rows)), next(iter(states[1:]), None)
-            again = learn_again(model, ground, settings.tricks, state, every, past, lambda now: kept(state, now))
-            if again.whole:
-                candidate = refitted(candidate, job.classifier, job.seen, settings, job.backbone, model)
+            past = next(iter(states[1:]), None)
+            candidate, again = from_all(job, candidate, fresh, ground, state, past, lambda now: kept(state, now))
             job.seconds["learning again"] = time.perf_counter() - began
         job.seconds["views"] = data.seconds
         facts = {
-            "unfreeze": unfreeze,
+            "unfreeze": known["unfreeze"],
             "first_block": next(iter(getattr(model.behind, "names", ())), None),
             "views": data.views,
             "scratch_bytes": data.scratch.size,
-            "depths": trials,
+            "depths": known["trials"],
             "refit": None if again is None or not again.whole else {"pictures": len(job.rows), "epochs": again.epochs},
         }
     return judged(job.classifier, job.seen, settings, candidate, state, again, facts, job.reasons, job.seconds, job.say)
-
-
-def _confirmed(job: Job, candidate: Candidate, fresh: Fresh, ground: Ground, state: State) -> Candidate:
-    """The candidate after as many more folds as its verdict is in doubt: each learns from the others as `state` did."""
-    settings, seen = job.settings, job.seen
-    rows = job.rows
-    for fold in _folds(job):
-        if candidate.verdict != "doubt":
-            break
-        seconds = sum(row.seconds for row in state.history[1:])
-        job.say(
-            f"in doubt after {candidate.validation.n:,} validation pictures ({candidate.validation.before:.1%} right became "
-            f"{candidate.validation.after:.1%}): learns once more with others held out, about {seconds:.0f} s"
-        )
-        train = np.setdiff1d(np.arange(len(rows)), fold)
-        head = _probe(job.classifier, seen, rows[train], settings.seed)
-        model = fresh(head, rows[train])
-        end = learn_again(model, ground, settings.tricks, state, train)
-        if not end.whole:
-            state.interrupted, state.fault = end.interrupted, end.fault
-            return candidate
-        table = features_of(job.classifier, seen, rows[fold])
-        before = head.logits(table.read(0, len(table)))
-        after = fold_logits(job.classifier, seen, settings, job.backbone, model, rows[fold])
-        candidate = candidate.with_fold(before, after, seen.labels[rows[fold]], settings.folds)
-    return candidate
-
-
-def _folds(job: Job) -> Iterator[Rows]:
-    """Places of the pictures that are held out after the validation pictures: parts as large, all copies of one together."""
-    seen = job.seen
-    parts = max(round(len(seen.learn) / len(seen.validation)), 2)
-    fold = grouped_folds(seen.labels[seen.learn], seen.copies.groups[seen.learn], parts, job.settings.seed)
-    for part in range(min(parts, job.settings.folds - 1)):
-        yield np.flatnonzero(fold == part)
-
-
-def _refit(job: Job, state: State, candidate: Candidate) -> bool:
-    """Whether to learn again from all pictures."""
-    settings = job.settings
-    wanted = settings.tricks.refit == "auto" and not settings.adversarial and (candidate.helped or settings.force)
-    return wanted and state.whole and state.best_epoch > 0
 
 
 def _turns(job: Job) -> bool:
@@ -380,10 +244,6 @@ def _activations(job: Job, prefix: cold.Frozen | None, look: Look) -> Activation
     return data
 
 
-Fresh = Callable[[Head, Rows], Learner]
-"""(head, rows that it was fitted to) -> what learns, as it was before anything was learned."""
-
-
 @contextlib.contextmanager
 def _learning(
     job: Job, unfreeze: str, look: Look, trial: Trial | None = None, tried: bool = False
@@ -450,7 +310,7 @@ def rates(
             records = joined(records, stack.enter_context(labelled_records(test)))
         began = time.perf_counter()
         seen = read(classifier, records, settings.validation_share, settings.seed, progress)
-        job = _job(classifier, seen, settings, say or (lambda _: None), progress, began)
+        job = job_of(classifier, seen, settings, say or (lambda _: None), progress, began)
         cuts = cold.cuts_of(job.backbone)
         unfreeze = settings.unfreeze
         if unfreeze == "auto":

@@ -1,0 +1,73 @@
+"""Learning again: with other pictures held out while it may have helped by chance, and from all pictures once it has helped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.finetune.job import Fresh, Job
+from topwork.finetune.loop import Ground, State, learn_again
+from topwork.finetune.outcome import Candidate, fold_logits, refitted
+from topwork.finetune.reading import features_of
+from topwork.pictures.splits import grouped_folds
+
+Rows = NDArray[np.int64]
+
+
+def confirmed(job: Job, candidate: Candidate, fresh: Fresh, ground: Ground, state: State) -> Candidate:
+    """The candidate after as many more folds as its verdict is in doubt: each learns from the others as `state` did."""
+    settings, seen = job.settings, job.seen
+    rows = job.rows
+    for fold in folds_of(job):
+        if candidate.verdict != "doubt":
+            break
+        seconds = sum(row.seconds for row in state.history[1:])
+        job.say(
+            f"in doubt after {candidate.validation.n:,} validation pictures ({candidate.validation.before:.1%} right became "
+            f"{candidate.validation.after:.1%}): learns once more with others held out, about {seconds:.0f} s"
+        )
+        train = np.setdiff1d(np.arange(len(rows)), fold)
+        head = job.probe(rows[train])
+        model = fresh(head, rows[train])
+        end = learn_again(model, ground, settings.tricks, state, train)
+        if not end.whole:
+            state.interrupted, state.fault = end.interrupted, end.fault
+            return candidate
+        table = features_of(job.classifier, seen, rows[fold])
+        before = head.logits(table.read(0, len(table)))
+        after = fold_logits(job.classifier, seen, settings, job.backbone, model, rows[fold])
+        candidate = candidate.with_fold(before, after, seen.labels[rows[fold]], settings.folds)
+    return candidate
+
+
+def folds_of(job: Job) -> Iterator[Rows]:
+    """Places of the pictures that are held out after the validation pictures: parts as large, all copies of one together."""
+    seen = job.seen
+    parts = max(round(len(seen.learn) / len(seen.validation)), 2)
+    fold = grouped_folds(seen.labels[seen.learn], seen.copies.groups[seen.learn], parts, job.settings.seed)
+    for part in range(min(parts, job.settings.folds - 1)):
+        yield np.flatnonzero(fold == part)
+
+
+def from_all(
+    job: Job,
+    candidate: Candidate,
+    fresh: Fresh,
+    ground: Ground,
+    chosen: State,
+    past: State | None,
+    keep: Callable[[State], None],
+) -> tuple[Candidate, State]:
+    """(the candidate that learned from all pictures as `chosen` did from some, how that ended); if it was ended, as it was.
+
+    past: where to go on; keep: is called after each epoch with the state.
+    """
+    seconds = sum(row.seconds for row in chosen.history[1:]) * len(job.rows) / len(job.seen.learn)
+    job.say(f"learns again from all {len(job.rows):,} pictures, about {seconds:.0f} s")
+    model = fresh(job.probe(job.rows), job.rows)
+    again = learn_again(model, ground, job.settings.tricks, chosen, np.arange(len(job.rows)), past, keep)
+    if again.whole:
+        candidate = refitted(candidate, job.classifier, job.seen, job.settings, job.backbone, model)
+    return candidate, again
