@@ -63,6 +63,7 @@ def test_the_new_bundle_answers_with_the_new_network(tuned: Path, bundle: Path, 
 def test_its_report_tells_of_the_fine_tuning(tuned: Path) -> None:
     report = (tuned / "report.html").read_text()
     assert 'id="finetuning"' in report and "Learning curves" in report and "Backbone, fine-tuned" in report
+    assert "it learned again from all" in report and "McNemar" in report and "mcnemar" not in report
     facts = json.loads((tuned / "metrics.json").read_text())
     told = facts["finetune"]
     assert [row["epoch"] for row in told["history"]] == [0, 1, 2]

@@ -22,7 +22,14 @@ def finetuning(facts: Facts) -> str:
         if tuned.get("taken")
         else "The probe's network was kept as it was; the fine-tuned one is not in this bundle."
     )
-    lead = f"{safe(str(tuned.get('sentence', '')).capitalize())}. {kept}"
+    said = str(tuned.get("sentence", ""))
+    refit = tuned.get("refit") or {}
+    again = (
+        f" Then it learned again from all {plural(refit['pictures'], 'picture')}, those that chose too."
+        if refit.get("pictures")
+        else ""
+    )
+    lead = f"{safe(said[:1].upper() + said[1:])}. {kept}{again if tuned.get('taken') else ''}"
     history = [row for row in tuned.get("history") or [] if number(row.get("loss")) is not None]
     parts = (
         _comparison(tuned),
@@ -85,7 +92,7 @@ def _curves(history: Sequence[Facts], best: int, attacked: bool) -> str:
     right = _panel("right (%)", history, (("train_accuracy", "training"), ("accuracy", "validation")), best, True)
     seen = "pictures attacked at full strength" if attacked else "the plain pictures"
     told = (
-        f"Epoch 0 is the probe; those of epoch {best} were kept. The training loss has smoothed labels and dropout in it, "
+        f"Epoch 0 is the probe; those of epoch {best} were the best. The training loss has smoothed labels and dropout in it, "
         f"the validation loss {seen} at the best temperature, so the two stand on scales of their own."
     )
     return part("Learning curves", told, f'<div class="columns curves"><figure>{loss}</figure><figure>{right}</figure></div>')
