@@ -23,6 +23,10 @@ pictures (measured on held-out satellite tiles: 4.2 % to 3.3 % of 960; on handwr
 WORTH = 0.005
 """Accuracy that must be in sight for fine-tuning to be worth its time."""
 
+STRANGE = 0.08
+"""Distance by the normalisation layers below which fine-tuning is not advised: on lite0 it helped at .095 (satellite tiles) and
+at .145 (MNIST); on emoji, at .070, it lost two points, and on photos, below .04, it brought nothing."""
+
 LEAST_PER_CLASS, LEAST_PICTURES = 15, 200
 """Pictures below which millions of weights learn the pictures, not the classes."""
 
@@ -101,7 +105,8 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
         return Advice("last", reason, _told(last), _told(staged), told_gain, stages, None, _told(last), 0.0)
     enough = count >= LEAST_PICTURES and count >= LEAST_PER_CLASS * classes
     hoped = SAVED * error
-    if better and enough and hoped >= WORTH:
+    strange = not layers or distance >= STRANGE
+    if better and enough and strange and hoped >= WORTH:
         expected = _hoped(best, hoped)
         reason = (
             f"fine-tune from {block}: {measured}, so the end of the network does not suit these pictures (distance "
@@ -113,6 +118,8 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
         why = (
             f"{count / classes:.0f} pictures a class are too few to train more"
             if not enough
+            else f"at a distance of {distance:.3f} training the network has not paid ({STRANGE:g} and more is where it did)"
+            if not strange
             else f"only {percent(error)} are still wrong, which leaves little to gain from training"
         )
         reason = f"staged features: {measured}, at no price; {why}"
