@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from topwork.errors import InputError, StorageError
+from topwork.finetune.batches import class_weights, cross_entropy, mixed, targets_of
 from topwork.finetune.optimise import groups_of, optimiser_of, rate_factor
 from topwork.finetune.tricks import Tricks
 from topwork.heads.calibrate import fit_temperature
@@ -245,7 +245,7 @@ def _epoch(
     ground.data.ensure(order, views)
     views_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    targets = _targets(ground, tricks)
+    targets = targets_of(ground, tricks)
     generator = None if ground.harden is None else torch.Generator().manual_seed(int(draw.integers(2**62)))
     weight = class_weights(ground.labels[ground.train], ground.classes, tricks.class_weights).to(ground.device)
     total, right = 0.0, 0
@@ -254,7 +254,7 @@ def _epoch(
         torch.manual_seed(int(draw.integers(2**62)))  # dropout draws from torch's own generator
         for step in range(steps):
             rows = slice(step * tricks.batch_size, (step + 1) * tricks.batch_size)
-            inputs, target = _mixed(ground, order[rows], views[rows], targets, tricks, draw)
+            inputs, target = mixed(ground, order[rows], views[rows], targets, tricks, draw)
             if ground.harden is not None and generator is not None:
                 share = min(((epoch - 1) * steps + step + 1) / (RISE * tricks.epochs * steps), 1.0)
                 inputs = ground.harden(model, inputs, None, share, generator)
@@ -350,56 +350,6 @@ def answers(model: nn.Module, ground: Ground, pictures: Rows, batch: int = 32, a
         with torch.inference_mode():
             found.append(model(rows).float().cpu())
     return torch.cat(found)
-
-
-def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean of - sum over classes of target x log p, each class weighed; logits and target (n, K)."""
-    return -(target * weight * logits.log_softmax(1)).sum(1).mean()
-
-
-def class_weights(labels: Rows, classes: int, how: str) -> Tensor:
-    """(K,) ones, or inverse to the classes' sizes with mean 1 over the pictures."""
-    if how == "none":
-        return torch.ones(classes)
-    sizes = np.bincount(labels, minlength=classes)
-    return torch.from_numpy(len(labels) / (max(int((sizes > 0).sum()), 1) * np.maximum(sizes, 1))).float()
-
-
-def _targets(ground: Ground, tricks: Tricks) -> Tensor:
-    """(N, K) probabilities wanted of each picture."""
-    hard = functional.one_hot(torch.from_numpy(ground.labels), ground.classes).float()
-    return hard * (1 - tricks.label_smoothing) + tricks.label_smoothing / ground.classes
-
-
-def _mixed(
-    ground: Ground, pictures: Rows, views: Rows, targets: Tensor, tricks: Tricks, draw: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """(rows, targets) of a batch on the device, blended or pasted where asked for."""
-    rows, target = ground.data.batch(pictures, views).to(ground.device), targets[torch.from_numpy(pictures)].to(ground.device)
-    if tricks.mixing == "none" or len(pictures) < 2:
-        return rows, target
-    share = float(draw.beta(0.4, 0.4))
-    other = torch.from_numpy(draw.permutation(len(pictures))).to(ground.device)
-    layout = getattr(ground.data, "layout", None)
-    if tricks.mixing == "cutmix" and layout is not None:
-        rows, share = _pasted(rows, rows[other], layout, share, draw)
-    else:
-        rows = share * rows.float() + (1 - share) * rows[other].float()
-    return rows, share * target + (1 - share) * target[other]
-
-
-def _pasted(
-    rows: Tensor, other: Tensor, layout: tuple[int, int, int, int], share: float, draw: np.random.Generator
-) -> tuple[Tensor, float]:
-    """Rows with a rectangle of their maps from other rows, and the share that is their own. layout: (start, H, W, channels)."""
-    begin, height, width, channels = layout
-    tall, wide = round(height * math.sqrt(1 - share)), round(width * math.sqrt(1 - share))
-    top, left = int(draw.integers(height - tall + 1)), int(draw.integers(width - wide + 1))
-    rows = rows.clone()
-    maps = rows[:, begin : begin + height * width * channels].view(len(rows), height, width, channels)
-    source = other[:, begin : begin + height * width * channels].reshape(len(rows), height, width, channels)
-    maps[:, top : top + tall, left : left + wide] = source[:, top : top + tall, left : left + wide]
-    return rows, 1 - tall * wide / (height * width)
 
 
 def _average_in(state: State, named: list[tuple[str, nn.Parameter]], kept: float) -> None:

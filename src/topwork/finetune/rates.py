@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from topwork.finetune.loop import Ground, class_weights, cross_entropy, learning
+from topwork.finetune.batches import class_weights, cross_entropy
+from topwork.finetune.loop import Ground, learning
 from topwork.finetune.optimise import groups_of, optimiser_of
 from topwork.finetune.tricks import Tricks
 
