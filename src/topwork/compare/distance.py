@@ -100,7 +100,9 @@ def distance(
     advice: Advice | None = None
     if seen.labelled:
         advice = advise(seen, figure, layers, settings.seed)
-    few = [f"{len(seen.found.records)} pictures say little: the figure may be off by half"] if len(seen.labels) < 30 else []
+    count = len(seen.found.records)
+    told = "a single picture says" if count == 1 else f"{count} pictures say"
+    few = [f"{told} little: the figure may be off by half"] if count < 30 else []
     return Distance(
         distance=round(figure, 4),
         measured_by=by,
