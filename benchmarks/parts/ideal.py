@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from contest import Contender, Run, race, topwork_command
+from contest import Contender, ContenderFailed, Run, race, topwork_command
 from results import Part, wilson
-from settings import Settings, cache_with_engine
+from settings import Settings, cache_with_engine, get_ready, warm_up
 
 JUDGES = ("lite1", "lite2")
 DEFAULT, LESSON = "fourier", "lesson"
@@ -19,6 +19,11 @@ def measure(settings: Settings) -> Part:
     """Agreement of judges on classes drawn with a seed, and seconds a picture beside eager torch with the same recipe."""
     part = Part("ideal", "(ideal) Ideal pictures of classes")
     _agreement(settings, part, 2 if settings.quick else 100)
+    for name in ("cats-vs-dogs",) if settings.quick else ("cats-vs-dogs", "pets37"):
+        try:
+            _own_classes(settings, part, name)
+        except ContenderFailed as error:
+            part.failures[f"own classes, {name}"] = str(error)
     _speed(settings, part)
     return part
 
@@ -52,6 +57,22 @@ def _tell(part: Part, recipe: str, run: Run, count: int) -> None:
         name = f"{recipe}: mean {what} (photos, 5th to 95th percentile: {low:.2f} to {high:.2f})"
         part.check(name, [answer[f"mean_{what}"]], high if wanted else None, "<=", "")
     part.add(recipe, "seconds a picture, judges left out", "s", [answer["seconds"] / count])
+
+
+def _own_classes(settings: Settings, part: Part, name: str) -> None:
+    """Pictures of a bundle's own classes, judged by a bundle on another network, fitted on the same photos."""
+    cache, train = cache_with_engine(settings), settings.data / name / "train"
+    bundle, judge = settings.new(f"{name}.topwork"), settings.new(f"{name}-judge.topwork")
+    warm_up(cache, "fit", train, "-o", bundle, "--json")
+    warm_up(cache, "fit", train, "-b", JUDGES[0], "-o", judge, "--json")
+    classes = sorted(folder.name for folder in train.iterdir() if folder.is_dir())
+    words = ["ideal", bundle, *classes, "-o", settings.new(f"ideal-{name}"), "--judges", judge, "--json"]
+    words += ["--steps", "4"] if settings.quick else []
+    answer = get_ready(Contender(f"ideal, {name}", topwork_command(*words), {"TOPWORK_CACHE": str(cache)})).answer
+    (found,) = answer["judges"].values()
+    title = f"{name}: a bundle on {JUDGES[0]} agrees (n {len(classes)})"
+    part.check(title, [100 * found["agree"]], 90, ">=", "%")
+    part.add(f"ideal, {name}", "seconds a picture, judges left out", "s", [answer["seconds"] / len(classes)])
 
 
 def _speed(settings: Settings, part: Part) -> None:

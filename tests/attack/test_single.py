@@ -58,8 +58,13 @@ def test_the_file_on_disk_fools_the_ordinary_way(bundle: Path, red: Path, tmp_pa
 
 def test_the_smallest_is_enough_and_one_less_is_not(bundle: Path, red: Path, tmp_path: Path) -> None:
     subject = open_subject(bundle)
-    found = attack_photo(subject, red, tmp_path / "a.png", smallest=True, every_engine=False)
+    shown: list[tuple[int, int]] = []
+    out = tmp_path / "a.png"
+    told = lambda *count: shown.append(count)  # noqa: E731
+    found = attack_photo(subject, red, out, smallest=True, every_engine=False, progress=told)
     size = round(found.epsilon * 255)
+    assert [done for done, _ in shown] == list(range(1, len(shown) + 1)) and not any(whole for _, whole in shown)
+    assert len(shown) >= found.gradients > 0
     assert found.fooled and levels(red, tmp_path / "a.png") <= size
     assert found.tried[0] == pytest.approx(1 / 255)
     if size > 1:

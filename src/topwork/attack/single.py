@@ -22,8 +22,9 @@ from topwork.attack.opening import input_victim, photo_network
 from topwork.attack.photos import photo_pixels, photos_victim
 from topwork.attack.recheck import Checked, Wanted, ask, check_file, likeliest_class
 from topwork.attack.subject import Subject
-from topwork.attack.victim import Victim
+from topwork.attack.victim import Victim, Watched
 from topwork.errors import InputError
+from topwork.features.extract import Progress
 from topwork.pictures.decode import Pixels, decode, read_bytes, to_pixels
 from topwork.pictures.reasons import BadPicture
 from topwork.runtime import publish_file
@@ -114,10 +115,12 @@ def attack_photo(
     smallest: bool = False,
     every_engine: bool = True,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> PhotoAttack:
     """The photo attacked, saved where `attacked_path` says, and asked again.
 
     smallest: the least whole levels of brightness that fool, from 1/255 up; through the input by halving, up to 64/255.
+    progress: told the gradients so far, and 0 for how many there will be: nobody knows when the photo gives in.
     Raises InputError for a photo that cannot be used or is misread already, and for a target that it shows already.
     """
     start = time.perf_counter()
@@ -138,6 +141,8 @@ def attack_photo(
     else:
         pixels = to_pixels(image, subject.spec.geometry)
         victim, points = input_victim(subject), torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / LEVELS
+    if progress is not None:
+        victim = Watched(victim, lambda given: progress(given, 0))
     places = {name: torch.tensor([place]) for place, name in enumerate(subject.classes)}
     targets = None if wanted_target is None else places[wanted_target]
     labels = places[label]

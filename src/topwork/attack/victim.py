@@ -7,7 +7,7 @@ What the attack changes are `points` (N, 3, H, W) in [0, 1]: the network's input
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -87,6 +87,44 @@ class Network:
     def at(self, rows: Tensor) -> Network:
         """See Victim."""
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A victim that tells how many gradients it has given."""
+
+    victim: Victim
+    told: Callable[[int], None]
+    given: list[int] = field(default_factory=lambda: [0])
+    """The count, shared by the victims of some of its pictures."""
+
+    @property
+    def classes(self) -> int:
+        """See Victim."""
+        return self.victim.classes
+
+    def gradient(self, points: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """See Victim."""
+        found = self.victim.gradient(points, loss)
+        self.given[0] += len(points)
+        self.told(self.given[0])
+        return found
+
+    def logits(self, points: Tensor) -> Tensor:
+        """See Victim."""
+        return self.victim.logits(points)
+
+    def exact(self, points: Tensor) -> Tensor:
+        """See Victim."""
+        return self.victim.exact(points)
+
+    def allowed(self, change: Tensor) -> Tensor:
+        """See Victim."""
+        return self.victim.allowed(change)
+
+    def at(self, rows: Tensor) -> Watched:
+        """See Victim."""
+        return Watched(self.victim.at(rows), self.told, self.given)
 
 
 def cotangent(logits: Tensor, loss: Loss) -> Tensor:

@@ -120,17 +120,19 @@ def attack(
         settings = BenchSettings(kind, norm, sizes, steps, restarts, through or "input", target, smallest, most, seed=seed)
         return _folder(subject, pictures, settings, out, report, json_, quiet)
     out = out or Path(f"{pictures.stem}-attack.png")
-    found = attack_photo(
-        subject,
-        pictures,
-        out.with_name(f"{out.stem}-attacked.png"),
-        target=target,
-        label=label,
-        epsilon=sizes[0] if sizes else USUAL[norm],
-        through=through or "file",
-        attack=searching,
-        smallest=smallest,
-    )
+    with progress_bar("gradients", quiet) as progress:
+        found = attack_photo(
+            subject,
+            pictures,
+            out.with_name(f"{out.stem}-attacked.png"),
+            target=target,
+            label=label,
+            epsilon=sizes[0] if sizes else USUAL[norm],
+            through=through or "file",
+            attack=searching,
+            smallest=smallest,
+            progress=progress,
+        )
     photo_figure(found, out)
     say({**found.to_config(), "figure": str(out)}, _photo_text(found, out), json_)
     return 0 if found.fooled else EXIT_PARTIAL

@@ -66,7 +66,10 @@ QUIET_FOR = 1.0
 
 @contextlib.contextmanager
 def progress_bar(what: str, quiet: bool = False, unit: str = "") -> Iterator[Callable[[int, int], None] | None]:
-    """A bar with rate and remaining time on stderr; none when quiet, or when stderr is no terminal. unit: "bytes" or any."""
+    """A bar with rate and remaining time on stderr; none when quiet, or when stderr is no terminal.
+
+    unit: "bytes" or any. What is yielded takes what is done and the whole, 0 where nobody knows the whole.
+    """
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -88,11 +91,11 @@ def progress_bar(what: str, quiet: bool = False, unit: str = "") -> Iterator[Cal
         if not shown and passed < QUIET_FOR:
             return
         if not shown:
-            shown.append(bar.add_task(what, total=total, rate=""))
+            shown.append(bar.add_task(what, total=total or None, rate=""))
             bar.start()
         speed = (done - before[0]) / passed
         rate = f"{in_words(round(speed))}/s" if unit == "bytes" else f"{speed:.0f}/s"
-        bar.update(shown[0], completed=done, total=total, rate=rate)
+        bar.update(shown[0], completed=done, total=total or None, rate=rate)
 
     try:
         yield told

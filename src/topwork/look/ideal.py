@@ -21,7 +21,7 @@ from topwork.frozen.gradient import FrozenGradient, frozen_gradient
 from topwork.grafted import Grafted
 from topwork.look.natural import PHOTOS, Natural
 from topwork.look.objectives import Channels, Terms, penalties
-from topwork.look.parameters import Colour, parameters
+from topwork.look.parameters import PARAMETERS, Colour, parameters
 from topwork.look.transforms import PLAIN, Transforms, view
 from topwork.pictures.decode import Pixels
 
@@ -49,7 +49,7 @@ class Recipe:
 
 LESSON = Recipe("pixels", 200, 0.02, Terms(entropy=1.0, variation=10.0), PLAIN)
 FOURIER = Recipe(terms=Terms(likeness=5.0))
-MACO = Recipe("maco", 192, 0.1, Terms(likeness=5.0))
+MACO = Recipe("maco", 256, 0.1, Terms(likeness=5.0))
 RECIPES = {"lesson": LESSON, "fourier": FOURIER, "maco": MACO}
 
 SHOWN_STEPS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -135,8 +135,8 @@ def ideal(
 
 def check(recipe: Recipe, size: int, count: int, seen: int) -> int:
     """`size`, if pictures of that side can be made. Raises InputError or UnknownName."""
-    if recipe.parameters not in ("pixels", "fourier", "maco"):
-        raise UnknownName("parameters", recipe.parameters, ("pixels", "fourier", "maco"))
+    if recipe.parameters not in PARAMETERS:
+        raise UnknownName("parameters", recipe.parameters, PARAMETERS)
     if recipe.steps < 1:
         raise InputError(
             f"--steps: expected 1 or more, found {recipe.steps}. With 0 steps the picture would be the noise it starts from."
