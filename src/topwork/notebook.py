@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import io
-import os
 import shlex
 from glob import escape
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops
+
+from topwork.runtime import wait_briefly
 
 WIDEST = 900
 """Pixels that a figure has across at most, so that a notebook stays small."""
@@ -36,9 +37,7 @@ by 15 to 90: a palette has no colour left for the green eye of a cat."""
 
 def load_ipython_extension(shell: Any) -> None:
     """Called by %load_ext: the magic %topwork is there afterwards."""
-    # As in `topwork finetune`: threads that wait by spinning take many times as long beside other programs. Read when torch is
-    # loaded, and in a notebook an earlier cell has done that.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()  # a command would be too late: by then an earlier cell has loaded torch
     shell.register_magic_function(topwork, "line", "topwork")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +33,7 @@ from topwork.commands.common import (
 )
 from topwork.errors import InputError
 from topwork.finetune.tricks import Tricks
+from topwork.runtime import wait_briefly
 
 if TYPE_CHECKING:
     from topwork.classifier import Classifier
@@ -119,8 +119,7 @@ def finetune(
         Tell the reason of every choice and the seconds of each step.
     """
     start = time.perf_counter()
-    # Threads that wait for each other by spinning take twice as long beside other programs. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     from topwork.bundle import check_place
     from topwork.classifier import Classifier
     from topwork.finetune.settings import FinetuneSettings
@@ -359,7 +358,7 @@ def tricks(
     seed
         The first seed; also draws the pictures.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     from topwork.runtime import make_folder, publish_file
     from topwork.tricks.experiment import try_tricks
     from topwork.tricks.figures import write_figures

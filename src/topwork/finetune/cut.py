@@ -165,11 +165,14 @@ class Behind(nn.Module):
 
     mean: Tensor
     std: Tensor
+    low: bool
+    """Whether steps are computed in bf16."""
 
     def __init__(self, backbone: Backbone, cut: str | None, shape: tuple[int, ...], pooled: int) -> None:
         super().__init__()
         self.spec: BackboneSpec = backbone.spec
         self.shape, self.pooled, self.cut = shape, pooled, cut
+        self.low = False
         own = copy.deepcopy(backbone.network)
         self._pool, self._classes = backbone._pool, backbone.spec.answers > 0
         self.register_buffer("mean", backbone.mean.clone(), persistent=False)
@@ -200,11 +203,13 @@ class Behind(nn.Module):
             inside = inside.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
         else:
             inside = inside.reshape(-1, *self.shape)
-        for name in self.names:
-            inside = self.network.get_submodule(name)(inside)
-            if name in self.stages:
-                kept.append(self._pool(inside))
-        return self._row(kept, inside)
+        # Answers are given in float32: only steps are rounded.
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.low and torch.is_grad_enabled()):
+            for name in self.names:
+                inside = self.network.get_submodule(name)(inside)
+                if name in self.stages:
+                    kept.append(self._pool(inside.float()))
+        return self._row(kept, inside.float())
 
     def _whole(self, images: Tensor) -> Tensor:
         kept: list[Tensor] = []

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from topwork.finetune.lower import grouped
+
 
 class Folded(nn.Module):
     """A convolution and the batch normalisation behind it as one convolution. Both keep their own weights, and learn them."""
@@ -28,6 +30,8 @@ class Folded(nn.Module):
         if type(conv) is not nn.Conv2d:  # TensorFlow's "same": as much as the stride asks for, more behind than before
             padding = (0, 0)
             maps = _same(maps, conv)
+        if conv.groups > 1 and maps.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return grouped(maps, weight, bias, conv, padding)
         return functional.conv2d(maps, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
 
 

@@ -20,6 +20,7 @@ from topwork.finetune.activations import Activations
 from topwork.finetune.augment import Look
 from topwork.finetune.cut import Behind, Prefix, blocks_of, check_cut, learnable_blocks
 from topwork.finetune.folding import fold
+from topwork.finetune.lower import lowered
 from topwork.finetune.scratch import Scratch
 from topwork.pictures.decode import Geometry, Pixels
 from topwork.zoo.backbone import Backbone
@@ -75,13 +76,17 @@ def _pooled(prefix: Prefix, cut: str) -> int:
     return prefix.columns(cut)[0][1]
 
 
-def behind(backbone: Backbone, frozen: Frozen, cut: str) -> Behind:
-    """What learns from `cut` on, ready to: all its weights want gradients, its batch normalisation is folded."""
+def behind(backbone: Backbone, frozen: Frozen, cut: str, precision: str = "f32") -> Behind:
+    """What learns from `cut` on, ready to: all its weights want gradients, its batch normalisation is folded.
+
+    precision: see `topwork.finetune.lower.lowered`.
+    """
     part = Behind(backbone, cut, frozen.prefix.shapes[cut], _pooled(frozen.prefix, cut))
     width = sum(stop - start for start, stop in frozen.prefix.columns(cut))
     part.network.to(memory_format=torch.channels_last)
     fold(part, torch.rand(2, width, generator=torch.Generator().manual_seed(0)))
     ready(part)
+    part.low = lowered(precision, [part.network.get_submodule(name) for name in part.names])
     return part
 
 

@@ -41,7 +41,7 @@ def optimiser_of(groups: list[dict[str, Any]], tricks: Tricks) -> torch.optim.Op
         return torch.optim.RMSprop(groups, lr=tricks.rate, alpha=0.9)  # Hinton 2012
     if kind == "adam":
         return torch.optim.Adam(groups, lr=tricks.rate)  # Kingma 2015
-    return torch.optim.AdamW(groups, lr=tricks.rate)  # Loshchilov 2019
+    return torch.optim.AdamW(groups, lr=tricks.rate, fused=True)  # Loshchilov 2019
 
 
 def rate_factor(step: int, steps: int, epochs: int, tricks: Tricks) -> float:

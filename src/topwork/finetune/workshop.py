@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from topwork import runtime
 from topwork.classifier import Classifier
 from topwork.errors import InputError, UnknownName
 from topwork.features.extract import Progress
@@ -28,6 +29,7 @@ from topwork.finetune.job import Fresh, Job, Rows, Say, job_of
 from topwork.finetune.learner import Learner
 from topwork.finetune.loop import Epoch, Ground, State, learn
 from topwork.finetune.lora import adapt
+from topwork.finetune.lower import precision_told
 from topwork.finetune.outcome import Outcome, held_out, judged
 from topwork.finetune.rates import Rates, find_rate
 from topwork.finetune.reading import read
@@ -269,7 +271,7 @@ def _learning(
         # A resumed run makes its activations together with those of the other depths, as before: to the last bit the same.
         data, prefix = (trial.data, trial.prefix) if trial else _before(job, _tried(cuts) if tried else [cut], look)
         data.parts = prefix.prefix.columns(cut)
-        begin = functools.partial(cold.behind, job.backbone, prefix, cut)
+        begin = functools.partial(cold.behind, job.backbone, prefix, cut, tricks.precision)
 
     def fresh(head: Head, rows: Rows) -> Learner:
         part = begin()
@@ -280,7 +282,9 @@ def _learning(
     first = begin()
     names = () if first is None else tuple(f"behind.network.{name}." for name in first.names) or ("behind.network.",)
     data.layout = None if first is None else cold.layout_of(first)
+    job.reasons["precision"] = precision_told(tricks.precision, first is not None and first.low)
     torch.set_flush_denormal(True)
+    runtime.keep_freed_memory()
     job.seconds["cut"] = time.perf_counter() - began
     try:
         yield fresh, job.ground(data, names), data
