@@ -96,3 +96,12 @@ def test_auto_asks_the_processor_and_looks_at_depthwise_layers(monkeypatch: pyte
     assert lower.lowered("bf16", [bare]) and not lower.lowered("f32", [dense])
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "amx_bf16": False}, raising=False)
     assert not lower.lowered("auto", [folded])
+
+
+def test_the_reason_says_what_is_done() -> None:
+    assert lower.precision_told("auto", True).startswith("bf16: this processor")
+    assert lower.precision_told("auto", False).startswith("f32: ")
+    assert (
+        lower.precision_told("f32", False) == "f32: as asked for" and lower.precision_told("bf16", True) == "bf16: as asked for"
+    )
+    assert lower.precision_told("bf16", False).startswith("f32: bf16 was asked for")

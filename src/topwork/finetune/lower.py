@@ -37,8 +37,10 @@ def lowered(wanted: str, blocks: Sequence[nn.Module]) -> bool:
 
 def precision_told(wanted: str, low: bool) -> str:
     """What steps are computed in, and why."""
+    if wanted == "bf16" and not low:
+        return "f32: bf16 was asked for, and only the last blocks learn in it, not the head alone or the whole network"
     if wanted != "auto":
-        return f"{'bf16' if low else 'f32'}: as asked for"
+        return f"{wanted}: as asked for"
     if low:
         return "bf16: this processor multiplies it twice as fast; weights, steps and answers are float32"
     return "f32: the head alone, the whole network, or a processor or layers for which bf16 is slower"
