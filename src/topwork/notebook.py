@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from topwork.runtime import wait_briefly
+from topwork.process import wait_briefly
 
 WIDEST = 900
 """Pixels that a figure has across at most, so that a notebook stays small."""

@@ -98,10 +98,16 @@ def test_auto_asks_the_processor_and_looks_at_depthwise_layers(monkeypatch: pyte
     assert not lower.lowered("auto", [folded])
 
 
-def test_the_reason_says_what_is_done() -> None:
-    assert lower.precision_told("auto", True).startswith("bf16: this processor")
-    assert lower.precision_told("auto", False).startswith("f32: ")
-    assert (
-        lower.precision_told("f32", False) == "f32: as asked for" and lower.precision_told("bf16", True) == "bf16: as asked for"
-    )
-    assert lower.precision_told("bf16", False).startswith("f32: bf16 was asked for")
+@pytest.mark.parametrize(
+    ("wanted", "low", "device", "told"),
+    [
+        ("auto", True, "cpu", "bf16: this processor"),
+        ("auto", False, "cpu", "f32: "),
+        ("f32", False, "cpu", "f32: as asked for"),
+        ("bf16", True, "cpu", "bf16: as asked for"),
+        ("bf16", False, "cpu", "f32: bf16 was asked for"),
+        ("auto", False, "cuda", "f16: "),
+    ],
+)
+def test_the_reason_says_what_is_done(wanted: str, low: bool, device: str, told: str) -> None:
+    assert lower.precision_told(wanted, low, device).startswith(told)

@@ -142,7 +142,7 @@ def tried(entry: Entry, file: Path) -> dict[str, object]:
     """What came of giving `file` to an entry point."""
     global watching
     from topwork.errors import TopworkError
-    from topwork.runtime import peak_memory
+    from topwork.process import peak_memory
 
     error, told = "none", ""
     seen.clear()

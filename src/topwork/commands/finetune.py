@@ -33,7 +33,7 @@ from topwork.commands.common import (
 )
 from topwork.errors import InputError
 from topwork.finetune.tricks import Tricks
-from topwork.runtime import wait_briefly
+from topwork.process import wait_briefly
 
 if TYPE_CHECKING:
     from topwork.classifier import Classifier

@@ -16,6 +16,9 @@ from torch.nn import functional
 NATIVE = ("avx512_bf16", "amx_bf16")
 """Abilities of a processor, as `torch.cpu.get_capabilities` names them; without one, bf16 is emulated and slower."""
 
+NARROW = 3
+"""Width of the widest kernel whose bf16 gradient to the weights is fast; a wider one is put together from such."""
+
 Pair = tuple[int, ...]
 
 
@@ -35,8 +38,10 @@ def lowered(wanted: str, blocks: Sequence[nn.Module]) -> bool:
     return native() and all(id(conv) in helped for conv in bare)
 
 
-def precision_told(wanted: str, low: bool) -> str:
+def precision_told(wanted: str, low: bool, device: str) -> str:
     """What steps are computed in, and why."""
+    if device != "cpu":
+        return "f16: what CUDA's autocast takes; weights and steps are float32"
     if wanted == "bf16" and not low:
         return "f32: bf16 was asked for, and only the last blocks learn in it, not the head alone or the whole network"
     if wanted != "auto":
@@ -46,20 +51,16 @@ def precision_told(wanted: str, low: bool) -> str:
     return "f32: the head alone, the whole network, or a processor or layers for which bf16 is slower"
 
 
-def grouped(maps: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, padding: Pair) -> Tensor:
+def grouped(maps: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, padding: Pair | str) -> Tensor:
     """A grouped convolution under autocast: in bf16 where its gradients are fast, else in float32. Returns bf16."""
     with torch.autocast("cpu", enabled=False):
         plain = set(conv.stride) == set(conv.dilation) == {1} and conv.groups == len(weight)
-        if plain and min(conv.kernel_size) >= NARROW:
+        if plain and isinstance(padding, tuple) and min(conv.kernel_size) >= NARROW:
             low = (maps.bfloat16(), weight.bfloat16(), bias.bfloat16())
             found: Tensor = _Depthwise.apply(*low, padding)
             return found
         whole = functional.conv2d(maps.float(), weight, bias, conv.stride, padding, conv.dilation, conv.groups)
         return whole.bfloat16()
-
-
-NARROW = 3
-"""Width of the widest kernel whose bf16 gradient to the weights is fast; a wider one is put together from such."""
 
 
 class _Depthwise(torch.autograd.Function):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from topwork import runtime
 from topwork.classifier import Classifier
 from topwork.errors import InputError, UnknownName
 from topwork.features.extract import Progress
@@ -39,6 +38,7 @@ from topwork.finetune.turning import turns_of
 from topwork.fitting import joined
 from topwork.heads.head import Head
 from topwork.pictures.sources import Pictures, labelled_records
+from topwork.process import keep_freed_memory
 
 
 def finetune(
@@ -282,9 +282,9 @@ def _learning(
     first = begin()
     names = () if first is None else tuple(f"behind.network.{name}." for name in first.names) or ("behind.network.",)
     data.layout = None if first is None else cold.layout_of(first)
-    job.reasons["precision"] = precision_told(tricks.precision, first is not None and first.low)
+    job.reasons["precision"] = precision_told(tricks.precision, first is not None and first.low, job.device)
     torch.set_flush_denormal(True)
-    runtime.keep_freed_memory()
+    keep_freed_memory()
     job.seconds["cut"] = time.perf_counter() - began
     try:
         yield fresh, job.ground(data, names), data
