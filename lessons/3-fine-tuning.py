@@ -73,9 +73,9 @@ print("in training mode they move all the same:", [round(one, 2) for one in norm
 #
 # ## Each trick alone
 #
-# From one base recipe each trick is switched on or off alone, with several seeds and splits, on stored activations. The
-# base's own spread between seeds is the yardstick: a difference inside it shows nothing. And of thirty tricks that do
-# nothing one or two would still leave their 95 % interval by chance, so ask again whatever differs by a few points, with
+# From one base recipe each trick is switched on or off alone, with several seeds and splits, on stored activations, and
+# compared with the base seed by seed. Of thirty tricks that do nothing one or two would still leave their 95 % interval by
+# chance: what the last lines call clear is adjusted for that (Holm 1979). Ask again whatever differs by a few points, with
 # another `--seed`. (adam and adamw are the same where no weight decays: their lines coincide.) Here every fourth training
 # picture, named in a CSV, so that it takes a minute or two; fewer pictures would tell nothing, all of them tell more.
 

@@ -3,8 +3,8 @@
 #
 # **What does a network have in mind when it says "cat"?**
 #
-# Turn training around: the weights stay, and the *picture* follows the gradient, until the network says the class
-# (Simonyan 2014). The result says what the network answers to. Whether that is a cat is another question, and other
+# Turn training around: the weights stay, and the *picture* follows the gradient towards the class (Simonyan
+# 2014). The result says what the network answers to. Whether that is a cat is another question, and other
 # networks shall answer it.
 
 # %%
@@ -28,8 +28,8 @@ from photos import few
 # that mean something to this one network in this one place. It is the same gap that
 # [attacks](5-the-adversarial-cat.ipynb) live in.
 #
-# What makes it a picture: let it be a sum of waves, as strong as in photos (Olah 2017), in colours that are as
-# correlated as in photos, and show it to the network from ever other places and sizes, so that no single pixel counts.
+# What makes it a picture: let it be a sum of waves that weaken the finer they are, nearly as in photos (Olah 2017), in
+# colours that are as correlated as in photos, and show it to the network from ever other places and sizes, so that no single pixel counts.
 
 # %%
 # %topwork ideal -b lite0 "Egyptian cat" zebra -o waves.png --recipe fourier --judges lite1,lite2 --steps {few(256, 4)} --quiet --loop

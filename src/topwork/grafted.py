@@ -104,8 +104,14 @@ class VotingHead(nn.Module):
     references: Tensor
     member: Tensor
 
+    level: bool
+    """Logits are told from the nearest picture on. False: it counts as fixed in the gradient, so that each class pulls by
+    itself; True: the gradient is that of the logits to the letter.
+    """
+
     def __init__(self, head: NeighbourHead, every: bool = False) -> None:
         super().__init__()
+        self.level = False
         self.transform = head.transform
         self.count = len(head.references) if every else min(head.neighbours, len(head.references))
         self.register_buffer("columns", torch.from_numpy(head.columns))
@@ -116,13 +122,14 @@ class VotingHead(nn.Module):
 
     def extra_repr(self) -> str:
         """What decides the answers and is no tensor."""
-        return f"{self.transform}, {self.count}"
+        return f"{self.transform}, {self.count}, {self.level}"
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""
         seen = transformed(transformed(_seen(features, self.columns, self.first), self.transform), "unit")
         near, places = (seen @ self.references.T).topk(self.count, dim=1)  # (N, k)
-        weight = torch.exp(SHARPNESS * (near - near[:, :1].detach()))
+        nearest = near[:, :1] if self.level else near[:, :1].detach()
+        weight = torch.exp(SHARPNESS * (near - nearest))
         votes = torch.einsum("nk,nkc->nc", weight, self.member[places])
         return torch.log(votes + LEAST_VOTE)
 

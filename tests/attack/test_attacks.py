@@ -189,10 +189,48 @@ def test_a_norm_that_an_attack_does_not_know_is_told() -> None:
     with pytest.raises(InputError, match="measures changes in l2"):
         attack_of("ddn", "linf")
     assert attack_of("ddn", "l2") == DDN(100)
-    with pytest.raises(ValueError, match="takes no targets"):
+    with pytest.raises(InputError, match="takes no target"):
         DeepFool()(*toy()[:2], toy()[2], [1.0], toy()[2])
     with pytest.raises(ValueError, match="one epsilon or more"):
         FGSM()(*toy()[:2], toy()[2], [])
+
+
+@pytest.mark.parametrize("attack", [FMN("linf"), DDN(), DeepFool()], ids=repr)
+def test_what_a_minimal_attack_hands_back_is_within_epsilon(attack: Attack) -> None:
+    victim, images, labels = toy()
+    far = attack(victim, images, labels, [1e9]).distances[0]
+    epsilons = [float(far.min()) / 2, float(far.median()), 1e9]
+    found = attack(victim, images, labels, epsilons)
+    for place, epsilon in enumerate(epsilons):
+        assert (found.distances[place] <= epsilon + 1e-5).all()
+        assert torch.equal(found.success[place], far <= epsilon + 1e-6)
+    assert not found.success[0].any() and (found.distances[0] > epsilons[0] * 0.9).all()
+
+
+def test_squares_lie_within_each_photo() -> None:
+    victim, images, labels = toy()
+    small = images.shape[2] // 2
+
+    class Padded(Network):
+        def allowed(self, change: torch.Tensor) -> torch.Tensor:
+            kept = change.clone()
+            kept[0, :, small:], kept[0, :, :, small:] = 0, 0
+            return kept
+
+        def at(self, rows: torch.Tensor) -> Network:
+            return self
+
+    seen: list[torch.Tensor] = []
+
+    def logits(points: torch.Tensor) -> torch.Tensor:
+        seen.append(points.clone())
+        return torch.nn.functional.one_hot(labels[: len(points)], victim.classes).float()
+
+    padded = Padded(victim.module, victim.loss_gradient, logits, victim.classes)
+    Square(queries=40)(padded, images[:2], labels[:2], [0.2])
+    changes = [(one[0] - images[0]).abs().amax(0) for one in seen[1:]]
+    assert all(float(one[small:].max()) == float(one[:, small:].max()) == 0 for one in changes)
+    assert len({one[0].numpy().tobytes() for one in seen}) > 20
 
 
 def test_the_loss_rises() -> None:

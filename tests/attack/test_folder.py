@@ -82,6 +82,38 @@ def test_drawn_targets_and_the_smallest_change(bundle: Path, few: Path) -> None:
     assert any((other.smallest or 1) < 0.9 * (one.smallest or 1) for one, other in pairs)
 
 
+def test_pictures_of_the_target_are_not_misread(bundle: Path, few: Path, cli: Cli) -> None:
+    done = cli("attack", bundle, few, *QUICK, "--target", "red bars", "--json")
+    found = json.loads(done.out)
+    assert found["misread"] == 1 and found["showing_target"] == 2 and found["n"] == 6
+    assert found["curve"][0]["accuracy"] == pytest.approx(6 / 7)
+    said = cli("attack", bundle, few, *QUICK, "--target", "red bars").out
+    assert "(1 misread do not count, nor 2 that show the target already)" in said
+    for name in ("blue bars", "blue checks", "red checks"):
+        shutil.rmtree(few / name, ignore_errors=True)
+    assert "show red bars already" in cli("attack", bundle, few, *QUICK, "--target", "red bars").err
+    assert "takes no target" in cli("attack", bundle, few, *QUICK, "--target", "random", "--attack", "deepfool").err
+
+
+def test_what_was_found_beyond_the_curve_is_told(bundle: Path, few: Path) -> None:
+    settings = BenchSettings("fgsm", epsilons=(1e-6, 0.5), smallest=True, controls=False)
+    found = attack_folder(open_subject(bundle), few, settings)
+    assert all(row.smallest and row.becomes not in (None, row.label) for row in found.rows)
+    weak = attack_folder(open_subject(bundle), few, BenchSettings("fgsm", epsilons=(1e-6,), smallest=True, controls=False))
+    assert all(row.smallest and row.becomes and row.epsilon is None for row in weak.rows)
+    assert weak.curve()[-1]["share"] == 1 and weak.to_config()["never_fooled"] == 0
+
+
+def test_a_length_holds_for_the_saved_file(bundle: Path, few: Path) -> None:
+    settings = BenchSettings(norm="l2", epsilons=(4.0, 16.0), through="file", controls=False)
+    found = attack_folder(open_subject(bundle), few, settings)
+    fooled = [row for row in found.rows if row.smallest is not None]
+    assert fooled and all((row.smallest or 0) <= (row.epsilon or 0) + 1e-4 for row in fooled)
+    for row in fooled:  # squares of whole levels
+        squares = ((row.smallest or 0) * 255) ** 2
+        assert squares == pytest.approx(round(squares), abs=0.05 + 1e-4 * squares)
+
+
 def test_of_more_pictures_as_many_as_wanted_are_drawn(bundle: Path, few: Path, cli: Cli) -> None:
     found = [json.loads(cli("attack", bundle, few, *QUICK, "--most", "4", "--seed", seed, "--json").out) for seed in (1, 1, 2)]
     assert all(one["asked"] == 4 and "4 of 10 pictures were drawn (--most)" in one["notes"] for one in found)
@@ -150,3 +182,15 @@ def test_controls_pass_for_an_honest_network_and_tell_a_masked_gradient() -> Non
     masked = told(Masked(victim.module))
     assert not masked["a large epsilon leaves nothing"] and not masked["a black box is not stronger"]
     assert not masked["noise of the same size does less"]
+
+
+def test_controls_take_the_steps_asked_for_and_pictures_that_are_right() -> None:
+    victim, images, labels = toy()
+    wrong = labels.clone()
+    wrong[0] = (wrong[0] + 1) % CLASSES
+    curve = [{"epsilon": 0.01, "share": 1.0}]
+    found = run_controls(victim, Sample(images, wrong), PGD(), (0.01,), curve, BenchSettings(steps=8))
+    told = {one.name: one.measured for one in found}
+    assert f"of {len(labels) - 1} pictures" in told["noise of the same size does less"]
+    assert "2 steps leave" in told["more steps are never weaker"] and "and 8 leave" in told["more steps are never weaker"]
+    assert not run_controls(victim, Sample(images[:1], wrong[:1]), PGD(), (0.01,), curve, BenchSettings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 from running import Cli
 from topwork import Classifier
 from topwork.attack.epsilon import read_epsilon, read_epsilons, told, whole_levels
+from topwork.attack.gradient import PGD
 from topwork.attack.recheck import Wanted, check_file, likeliest_class
-from topwork.attack.single import attack_photo
+from topwork.attack.single import Through, attack_photo
 from topwork.attack.subject import open_subject
 from topwork.errors import InputError, UnknownName
 from topwork.pictures.decode import decode, read_bytes
@@ -70,6 +72,18 @@ def test_the_smallest_is_enough_and_one_less_is_not(bundle: Path, red: Path, tmp
     if size > 1:
         weaker = attack_photo(subject, red, tmp_path / "b.png", epsilon=(size - 1) / 255, every_engine=False)
         assert not weaker.fooled
+
+
+@pytest.mark.parametrize("through", ["file", "input"])
+def test_the_smallest_length_is_found_by_halving(bundle: Path, red: Path, tmp_path: Path, through: Through) -> None:
+    longest = 64 / 255 * math.sqrt(3 * 160 * 160)
+    found = attack_photo(
+        open_subject(bundle), red, tmp_path / "a.png", through=through, attack=PGD(norm="l2"), smallest=True, every_engine=False
+    )
+    assert found.fooled and 0 < found.epsilon <= longest
+    assert found.distance_l2 <= found.epsilon + 1e-3
+    assert any(found.epsilon / 2 - 1e-9 <= one < found.epsilon for one in found.tried)
+    assert found.change.shape == found.pixels[0].shape and np.linalg.norm(found.change) == pytest.approx(found.distance_l2)
 
 
 def test_through_the_input_no_file_is_claimed(bundle: Path, red: Path, tmp_path: Path) -> None:

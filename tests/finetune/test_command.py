@@ -110,6 +110,22 @@ def test_learning_again_goes_on_where_it_was_ended(
     assert again.validation.to_config() == whole.facts["finetune"]["validation"]
 
 
+def test_statistics_are_updated_where_that_is_asked_for_and_nowhere_else(bundle: Path, painted: Path) -> None:
+    from topwork.finetune.workshop import finetune
+
+    before = grafted(Classifier.load(bundle)).backbone.network.state_dict()
+    how = {**LEARNED, "epochs": 1, "interpolation": "none", "refit": "none"}
+    for wanted in ("frozen", "updated"):
+        found = finetune(Classifier.load(bundle), painted, **how, batch_norm=wanted)
+        assert found.classifier.facts["finetune"]["best_epoch"] == 1
+        after = grafted(found.classifier).backbone.network.state_dict()
+        changed = {name for name, one in after.items() if not torch.equal(one, before[name])}
+        statistics = {name for name in changed if "running" in name}
+        assert changed - statistics and bool(statistics) == (wanted == "updated")
+        blocks = {name.rpartition(".")[0] for name in changed - statistics}
+        assert {name.rpartition(".")[0] for name in statistics} <= blocks
+
+
 def test_a_gain_in_doubt_is_judged_on_more_folds(bundle: Path, painted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from topwork.finetune import outcome, workshop
 
@@ -128,6 +144,32 @@ def test_a_gain_in_doubt_is_judged_on_more_folds(bundle: Path, painted: Path, mo
     assert found.validation.n == looks[-1] and found.helped and "4 looks" in facts["reasons"]["fine-tuned"]
     assert sum("learns once more with others held out" in line for line in said) == 2
     assert facts["refit"]
+
+
+def test_folds_go_on_where_they_were_ended(
+    bundle: Path, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from topwork.finetune import again, outcome, workshop
+
+    monkeypatch.setattr(outcome, "decided", lambda validation, allowed: ("doubt", f"{allowed} looks"))
+    how = {"unfreeze": "head", "epochs": 2, "head_start": "zeros", "rate": 1e-2, "folds": 4, "checkpoint": tmp_path / "state"}
+    learn_again = again.learn_again
+    learned: list[int] = []
+
+    def ended(*given: Any) -> State:
+        learned.append(len(given[-1]))
+        state = learn_again(*given)
+        state.interrupted = len(learned) == 2
+        return state
+
+    monkeypatch.setattr(again, "learn_again", ended)
+    first = workshop.finetune(Classifier.load(bundle), painted, **how)
+    assert first.interrupted and len(learned) == 2 and first.validation.n > 0
+    whole = workshop.finetune(Classifier.load(bundle), painted, **how, resume=True)
+    assert len(learned) == 4  # the second fold anew, and the third; not the first
+    assert whole.validation.n > first.validation.n and not whole.interrupted
+    straight = workshop.finetune(Classifier.load(bundle), painted, **how)
+    assert straight.validation.to_config() == whole.validation.to_config()
 
 
 def test_folds_hold_every_picture_out_once(bundle: Path, painted: Path) -> None:

@@ -76,6 +76,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "squeeze and excitation": lambda: pooled(nn.Conv2d(3, 8, 3, 2, 1), Squeezed()),
     "overlapping pool": lambda: pooled(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
     "pool": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.MaxPool2d(2, 2)),
+    "pool that leaves a row over": lambda: pooled(nn.Conv2d(3, 8, 2), nn.MaxPool2d(2, 2)),
+    "pool with a margin": lambda: pooled(nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 3, 1)),
     "other order of channels": lambda: pooled(Reversed(), nn.Conv2d(3, 8, 3), nn.ReLU()),
     "attention": Attending,
     "slices and roots": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Sliced()),
@@ -123,6 +125,41 @@ def test_gradient_is_autograds(name: str, engine: str) -> None:
     assert away(logits, wanted_logits) < 1e-5
     assert away(gradient, wanted) < 1e-4
     assert away(frozen.logits(images), wanted_logits) < 1e-5
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2, 2), nn.MaxPool2d(3, 2, 1)], ids=repr)
+def test_places_that_share_a_maximum_share_its_gradient(pool: nn.Module) -> None:
+    """On a plain picture all places of a window are alike: what comes back must add up to torch's."""
+    torch.manual_seed(1)
+    network = randomised(pooled(nn.Conv2d(3, 8, 3), nn.ReLU(), pool, nn.Conv2d(8, 4, 1)))
+    images = torch.full((2, 3, 16, 16), 0.7)
+    linear, entropy = torch.randn(2, 4), torch.zeros(2)
+    _, gradient = frozen_gradient(network, 16, engine="openvino", precision="f32", keep=False)(images, linear, entropy)
+    _, wanted = expected(network, images, linear, entropy)
+    assert torch.allclose(gradient.sum((2, 3)), wanted.sum((2, 3)), rtol=1e-3, atol=1e-5)
+
+
+class Turned(nn.Module):
+    """A convolution whose kernel is kept in another order, as Keras keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(3, 3, 3, 8))
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(nn.functional.conv2d(x, self.kernel.permute(3, 2, 0, 1))).mean((2, 3))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_a_kernel_in_another_order_is_folded_too(engine: str) -> None:
+    network, images, linear = randomised(Turned()), torch.rand(2, 3, 16, 16), torch.randn(2, 8)
+    frozen = frozen_gradient(network, 16, engine=engine, precision="f32", keep=False)
+    logits, gradient = frozen(images, linear)
+    wanted_logits, wanted = expected(network, images, linear, torch.zeros(2))
+    assert away(logits, wanted_logits) < 1e-5 and away(gradient, wanted) < 1e-4
+    folded = forward_graph(network, images)
+    assert not any("norm" in str(node.target) or "permute" in str(node.target) for node in folded.graph.nodes)
 
 
 def test_batch_norm_is_folded_away() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from topwork.errors import InputError, UnknownName
 from topwork.grafted import Grafted, grafted
-from topwork.look.attribution import METHODS, answering_layer, explain, faithfulness, weighed
+from topwork.look.attribution import METHODS, answering_layer, explain, faithfulness, gradcam, weighed
 from topwork.look.maps import watched
 from topwork.pictures.decode import decode, read_bytes, to_pixels
 from topwork.zoo import load_backbone
@@ -46,7 +46,7 @@ def test_gradcam_is_captums(lite0: Grafted, zebra: Tensor) -> None:
     layer = answering_layer(lite0, zebra, one_hot(340))
     with watched(lite0.backbone, [layer]) as outputs:
         answer = lite0(zebra.clone().requires_grad_(True))[0, 340]
-    found = weighed(lite0, outputs[layer], answer)
+    found = weighed(lite0, outputs[layer][0], answer)
     oracle = LayerGradCam(lite0, lite0.backbone.network.get_submodule(layer))
     wanted = oracle.attribute(zebra.clone().requires_grad_(True), target=340, relu_attributions=True)
     assert found is not None and torch.allclose(found, wanted.detach(), atol=1e-5)
@@ -103,6 +103,23 @@ def test_other_weights_give_another_map(
     found, strange = (explain(network, zebra, one_hot(340), method).values for network in (lite0, other))
     ranks = [np.argsort(np.argsort(values.reshape(-1))) for values in (found, strange)]
     assert abs(np.corrcoef(ranks)[0, 1]) < 0.5
+
+
+def test_the_map_of_a_head_of_two_looks_is_the_right_way_round(lite0: Grafted) -> None:
+    torch.manual_seed(0)
+    head = nn.Linear(lite0.spec.width, 3)
+    network = Grafted(lite0.backbone, head, ("a", "b", "c"), 1.0, mirrored=True)
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    image[:, :, :, 150:] *= 0.2
+    found, turned = (gradcam(network, one, one_hot(1, 3)).values for one in (image, image.flip(3)))
+    assert np.allclose(found, turned[:, ::-1], atol=1e-4 * found.max())  # what it answers is the same for both
+    assert not np.allclose(found, turned, atol=1e-2 * found.max())
+
+
+def test_the_layer_of_a_network_of_tokens_alone_holds_tokens() -> None:
+    network = grafted(load_backbone("timm:vit_medium_patch16_gap_256", "random"))
+    layer = answering_layer(network, torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)), one_hot(7))
+    assert "attn" not in layer and layer.startswith(("blocks.11", "norm", "blocks"))
 
 
 def test_the_layer_of_a_vit_is_found_by_itself() -> None:

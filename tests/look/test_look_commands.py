@@ -42,7 +42,7 @@ def test_explain_tells_the_class_and_its_check(bundle: Path, picture: Path, cli:
 
 def test_ideal_writes_pictures_sheet_and_loop(bundle: Path, cli: Cli, tmp_path: Path, warm: Path) -> None:
     out = tmp_path / "ideal"
-    done = cli("ideal", bundle, "red bars", "blue checks", "-o", out, "--steps", 12, "--judges", bundle, "--loop", "--json")
+    done = cli("ideal", bundle, "red bars", "blue checks", "-o", out, "--steps", 12, "--judges", "lite1", "--loop", "--json")
     document = json.loads(done.out)
     assert done.code == 0
     assert sorted(file.name for file in out.iterdir()) == [
@@ -53,9 +53,37 @@ def test_ideal_writes_pictures_sheet_and_loop(bundle: Path, cli: Cli, tmp_path: 
         with Image.open(row["path"]) as image:
             assert image.size == (224, 224) and image.mode == "RGB"
         assert 0 <= row["probability"] <= 1 and row["seconds"] > 0
-        assert row["judges"]["painted.topwork"]["probability"] == pytest.approx(row["probability"], abs=1e-4)
+        assert row["judges"]["lite1"]["probability"] is None and row["judges"]["lite1"]["label"]
+    assert document["judges"]["lite1"] == {"known": 0, "agree": None, "mean_probability": None}
     with Image.open(out / "loop.webp") as film:
         assert film.n_frames == 13 and film.size == (448, 224)
+
+
+def test_a_channel_has_no_probability(cli: Cli, tmp_path: Path, warm: Path) -> None:
+    words = ("ideal", "-b", "lite0", "5", "7", "--layer", "blocks.3", "--steps", "3", "--loop", "-o", tmp_path / "run.1")
+    (tmp_path / "run.1").mkdir()  # a folder whose name has a dot
+    document = json.loads(cli(*words, "--json").out)
+    assert [row["class"] for row in document["pictures"]] == ["blocks.3 channel 5", "blocks.3 channel 7"]
+    assert not any("probability" in row for row in document["pictures"]) and (tmp_path / "run.1" / "loop.png").exists()
+    told = cli("ideal", "-b", "lite0", "zebra", "--steps", "2", "--judges", "lite1", "-o", tmp_path / "z.png").out
+    assert "lite1 took no part and agrees on" in told and "of them" in told
+
+
+def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:
+    from topwork.look.sheets import captioned, save_figure
+
+    picture = np.zeros((32, 32, 3), np.uint8)
+    sheet = captioned([picture], [("$1 % of $5", "$a_{ % $")], "Why $1 (50 %) rather than $5", note="$ % $")
+    save_figure(sheet, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").exists()
+
+
+@pytest.mark.parametrize("command", ["look", "explain"])
+def test_the_picture_itself_is_never_replaced(command: str, picture: Path, cli: Cli, tmp_path: Path, warm: Path) -> None:
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(picture.read_bytes())
+    done = cli(command, "-b", "lite0", mine, "-o", mine)
+    assert done.code == 1 and "is the picture itself" in done.err and mine.read_bytes() == picture.read_bytes()
 
 
 def test_one_class_is_one_picture(cli: Cli, tmp_path: Path, warm: Path) -> None:
@@ -65,6 +93,7 @@ def test_one_class_is_one_picture(cli: Cli, tmp_path: Path, warm: Path) -> None:
         assert image.size == (96, 96)
 
 
+VIT = "timm:vit_tiny_patch16_224"
 MISTAKES = {
     "class": (("ideal", "-b", "lite0", "zebro", "-o", "x.png"), "zebro: no such class. Did you mean zebra"),
     "class of a bundle": (("ideal", "{bundle}", "red bar", "-o", "x.png"), "Did you mean red bars"),
@@ -74,6 +103,12 @@ MISTAKES = {
     "count": (("ideal", "-b", "lite0", "zebra", "--count", "0", "-o", "x.png"), "--count: expected 1 or more"),
     "out": (("ideal", "-b", "lite0", "zebra", "-o", "x.jpg"), "x.jpg: expected a name ending in .png, or a folder"),
     "channel": (("ideal", "-b", "lite0", "999", "--layer", "blocks.3", "-o", "x.png"), "no such channel of blocks.3"),
+    "silent layer": (
+        ("ideal", "-b", VIT, "--weights", "random", "0", "--layer", "blocks.0.attn.attn_drop", "-o", "x.png"),
+        "gives no channels of whole pictures",
+    ),
+    "judge of channels": (("ideal", "-b", "lite0", "5", "--layer", "blocks.3", "--judges", "lite1", "-o", "x.png"), "no names"),
+    "judge that took part": (("ideal", "-b", "lite0", "zebra", "--judges", "lite0", "-o", "x.png"), "has to be another one"),
     "layer": (("look", "-b", "lite0", "{picture}", "--layer", "block.3", "-o", "x.png"), "Did you mean blocks.3"),
     "flat layer": (("look", "-b", "lite0", "{picture}", "--layer", "global_pool", "-o", "x.png"), "no height and width"),
     "no out": (("look", "-b", "lite0", "{picture}"), "-o: expected the PNG to write"),

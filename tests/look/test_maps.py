@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
 from topwork.errors import InputError, UnknownName
-from topwork.look.maps import first_filters, layer_maps, layers, main_directions, stage_layers, strongest
+from topwork.look.maps import as_maps, first_filters, layer_maps, layers, main_directions, stage_layers, strongest
 from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone
 
@@ -83,3 +86,25 @@ def test_layers_that_cannot_be_shown_are_told(lite0: Backbone, image: torch.Tens
         layer_maps(lite0, image, ["block.3"])
     with pytest.raises(InputError, match="no height and width"):
         layer_maps(lite0, image, ["global_pool"])
+
+
+def test_what_is_square_tells_where_the_channels_are() -> None:
+    def network(**how: object) -> Backbone:
+        return cast(Backbone, SimpleNamespace(network=SimpleNamespace(**how)))
+
+    first, last = network(), network(output_fmt="NHWC")
+    for one in (first, last, network(channels_last=True)):
+        assert as_maps(one, torch.zeros(1, 96, 56, 56)).shape == (1, 96, 56, 56)  # type: ignore[union-attr]
+        assert as_maps(one, torch.zeros(1, 7, 7, 768)).shape == (1, 768, 7, 7)  # type: ignore[union-attr]
+        assert as_maps(one, torch.zeros(1, 8, 257, 64)) is None  # heads of attention
+        assert as_maps(one, torch.zeros(64, 49, 96)) is None  # windows
+        assert as_maps(one, torch.zeros(1, 512, 1, 1)) is None and as_maps(one, torch.zeros(1, 1, 1, 512)) is None
+    cube = torch.arange(27.0).reshape(1, 3, 3, 3)
+    assert torch.equal(as_maps(first, cube), cube)  # type: ignore[arg-type]
+    assert torch.equal(as_maps(last, cube), cube.permute(0, 3, 1, 2))  # type: ignore[arg-type]
+
+
+def test_what_follows_a_layer_does_not_change_what_is_shown(image: torch.Tensor) -> None:
+    network = load_backbone("timm:resnet18", "random")
+    maps = layer_maps(network, image, ["bn1"])["bn1"]  # a rectifier that works in place follows
+    assert maps.min() < 0 < maps.max()

@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from topwork.attack.norms import Norm, distances
+from topwork.attack.epsilon import ROUNDING
+from topwork.attack.norms import Norm, distances, each, project
 from topwork.attack.victim import Victim
 
 
@@ -113,14 +114,21 @@ def over_epsilons(images: Tensor, epsilons: Sequence[float], norm: Norm, run: Ru
 def by_distance(
     images: Tensor, epsilons: Sequence[float], norm: Norm, best: Tensor, fooled: Tensor, counted: Count, seconds: float
 ) -> Attacked:
-    """What a minimal attack found, as an answer for each epsilon: a success where its distance is within epsilon."""
+    """What a minimal attack found, as an answer for each epsilon: a success where its distance is within epsilon, and where it
+    is not, as much of the change as epsilon allows.
+    """
     far = distances(best, images, norm)
     none = torch.zeros_like(counted.queries)
+    success = [fooled & (far <= epsilon + ROUNDING) for epsilon in epsilons]
+    found = []
+    for epsilon, done in zip(epsilons, success, strict=True):
+        within = project(best, images, torch.full_like(far, epsilon), norm)
+        found.append(torch.where(each(done, best), best, within))
     return Attacked(
         tuple(epsilons),
-        [best for _ in epsilons],
-        torch.stack([fooled & (far <= epsilon + 1e-6) for epsilon in epsilons]),
-        torch.stack([far for _ in epsilons]),
+        found,
+        torch.stack(success),
+        torch.stack([distances(one, images, norm) for one in found]),
         torch.stack([counted.queries if place == 0 else none for place, _ in enumerate(epsilons)]),
         torch.stack([counted.gradients if place == 0 else none for place, _ in enumerate(epsilons)]),
         seconds,

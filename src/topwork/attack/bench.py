@@ -75,6 +75,8 @@ class Bench:
     """Pictures of the folder that were looked at."""
     misread: int = 0
     """Of them, wrong to begin with; they do not count."""
+    showing_target: int = 0
+    """Of them, right and of the target's class; they do not count."""
     rows: list[Row] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
@@ -119,6 +121,7 @@ class Bench:
             "seed": self.settings.seed,
             "asked": self.asked,
             "misread": self.misread,
+            "showing_target": self.showing_target,
             "n": len(self.rows),
             "curve": self.curve(),
             "smallest_median": float(np.median([row.smallest for row in found])) if found else None,

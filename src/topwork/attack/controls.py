@@ -25,6 +25,9 @@ SAMPLE = 16
 LARGE = {"linf": 0.5, "l2": 100.0}
 """An epsilon at which nothing can be left."""
 
+STEPS, LENGTH = 40, 2.5
+"""Of projected gradient descent: how many where none are asked for, and the length of all together as a share of epsilon."""
+
 QUERIES, ASKED = 100, 8
 """Of the black box, for each of so many pictures."""
 
@@ -38,6 +41,11 @@ class HasNorm(Protocol):
     @property
     def norm(self) -> Norm:
         """Of epsilon."""
+        ...
+
+    @property
+    def steps(self) -> int | None:
+        """Of the attack; None: its own number."""
         ...
 
     @property
@@ -73,52 +81,58 @@ def run_controls(
     curve: Sequence[dict[str, Any]],
     settings: HasNorm,
 ) -> list[Control]:
-    """All five, on a sample, at the network's input, untargeted."""
-    norm, count = settings.norm, len(sample.labels)
+    """All five, on what float32 torch reads rightly of a sample, at the network's input, untargeted, with the steps asked for;
+    none where that is nothing.
+    """
+    right = (victim.exact(sample.images).argmax(1) == sample.labels).nonzero().flatten()
+    if not len(right):
+        return []
+    victim, sample = victim.at(right), Sample(sample.images[right], sample.labels[right])
+    norm, steps = settings.norm, settings.steps or STEPS
     middle = next((one["epsilon"] for one in curve if one["share"] < 0.5), max(epsilons))
-    strong = PGD(norm, stop=True, seed=settings.seed)(victim, sample.images, sample.labels, [middle])
-    left = int((~strong.success[0]).sum())
-    size = told_distance(middle, norm)
+    strong = PGD(norm, steps, LENGTH / steps, seed=settings.seed)(victim, sample.images, sample.labels, [middle])
+    fooled = strong.success[0]
     return [
-        _noise(victim, sample, epsilons, curve, settings),
-        _more_steps(victim, sample, middle, left, norm, settings.seed),
+        _noise(victim, sample, attack, epsilons, settings),
+        _more_steps(victim, sample, middle, fooled, norm, steps, settings.seed),
         _large(victim, sample, attack, norm),
-        _black_box(victim, sample, middle, strong.success[0], norm, settings.seed),
-        _rising(victim, sample, middle, strong.success[0], norm, f"{count} pictures at {size}"),
+        _black_box(victim, sample, middle, fooled, norm, settings.seed),
+        _rising(victim, sample, middle, fooled, norm, steps),
     ]
 
 
-def _noise(
-    victim: Victim, sample: Sample, epsilons: Sequence[float], curve: Sequence[dict[str, Any]], settings: HasNorm
-) -> Control:
+def _noise(victim: Victim, sample: Sample, attack: Attack, epsilons: Sequence[float], settings: HasNorm) -> Control:
     generator = torch.Generator().manual_seed(settings.seed)
-    told, passed = [], True
-    for epsilon, point in zip(epsilons, curve, strict=True):
+    told, alone = [], 0
+    for epsilon in epsilons:
         reach = torch.full((len(sample.labels),), epsilon)
         noise = random_change(sample.images, reach, settings.norm, generator)
         noise = noise * each(reach / sizes(noise, settings.norm).clamp_min(1e-12), noise)
         if settings.norm == "linf":
             noise = noise.sign() * epsilon
-        answers = victim.logits((sample.images + noise).clamp_(0, 1)).argmax(1)
-        share = float((answers == sample.labels).float().mean())
-        passed &= share >= point["share"] - 1e-9
-        told.append(f"{100 * share:.0f} %")
+        answers = victim.exact((sample.images + noise).clamp_(0, 1)).argmax(1)
+        rows = (answers != sample.labels).nonzero().flatten()
+        if len(rows):
+            one = attack(victim.at(rows), sample.images[rows], sample.labels[rows], [epsilon])
+            alone += int((~one.success[0]).sum())
+        told.append(f"{100 * (1 - len(rows) / len(answers)):.0f} %")
     sizes_told = ", ".join(told_distance(epsilon, settings.norm) for epsilon in epsilons)
     return Control(
         "noise of the same size does less",
-        passed,
-        f"of {len(sample.labels)} pictures {', '.join(told)} are left at {sizes_told}",
+        alone == 0,
+        f"of {len(sample.labels)} pictures {', '.join(told)} are left at {sizes_told}; fooled by noise alone: {alone}",
         "chance finds what the attack does not: the attack is too weak, or its gradient says nothing.",
     )
 
 
-def _more_steps(victim: Victim, sample: Sample, epsilon: float, left: int, norm: Norm, seed: int) -> Control:
-    few = PGD(norm, 10, 0.25, seed=seed)(victim, sample.images, sample.labels, [epsilon])
-    left_few = int((~few.success[0]).sum())
+def _more_steps(victim: Victim, sample: Sample, epsilon: float, fooled: Tensor, norm: Norm, steps: int, seed: int) -> Control:
+    less = max(steps // 4, 1)
+    few = PGD(norm, less, LENGTH / less, seed=seed)(victim, sample.images, sample.labels, [epsilon])
+    left, left_few = int((~fooled).sum()), int((~few.success[0]).sum())
     return Control(
         "more steps are never weaker",
         left <= left_few,
-        f"at {told_distance(epsilon, norm)}, 10 steps leave {left_few} and 40 steps {left} of {len(sample.labels)}",
+        f"at {told_distance(epsilon, norm)}, {less} steps leave {left_few} and {steps} leave {left} of {len(sample.labels)}",
         "steps lead astray: the gradient is masked, or the step is too large.",
     )
 
@@ -130,7 +144,7 @@ def _large(victim: Victim, sample: Sample, attack: Attack, norm: Norm) -> Contro
         "a large epsilon leaves nothing",
         left == 0,
         f"at {told_distance(LARGE[norm], norm)}, {left} of {len(sample.labels)} are left",
-        "any picture is within this epsilon, so the attack fails where it cannot: the gradient is masked.",
+        "a grey picture is within this epsilon of any other, so the attack fails where it cannot: the gradient is masked.",
     )
 
 
@@ -153,7 +167,8 @@ def _black_box(victim: Victim, sample: Sample, epsilon: float, fooled: Tensor, n
     )
 
 
-def _rising(victim: Victim, sample: Sample, epsilon: float, fooled: Tensor, norm: Norm, where: str) -> Control:
+def _rising(victim: Victim, sample: Sample, epsilon: float, fooled: Tensor, norm: Norm, steps: int) -> Control:
+    where = f"{len(fooled)} pictures at {told_distance(epsilon, norm)}"
     name, meaning = (
         "the loss has stopped rising",
         "more steps would find more: what is left is an upper bound. Give more --steps.",
@@ -161,9 +176,9 @@ def _rising(victim: Victim, sample: Sample, epsilon: float, fooled: Tensor, norm
     rows = (~fooled).nonzero().flatten()
     if not len(rows):
         return Control(name, True, f"all of {where} are fooled before the end", meaning)
-    trace = loss_trace(victim.at(rows), sample.images[rows], sample.labels[rows], epsilon, norm, 40)
+    trace = loss_trace(victim.at(rows), sample.images[rows], sample.labels[rows], epsilon, norm, steps)
     height = trace.cummax(0).values.mean(1)
-    whole, late = float(height[-1] - height[0]), float(height[-1] - height[30])
+    whole, late = float(height[-1] - height[0]), float(height[-1] - height[3 * steps // 4])
     share = late / whole if whole > 0 else 0.0
     return Control(
         name,
@@ -180,5 +195,5 @@ def loss_trace(victim: Victim, images: Tensor, labels: Tensor, epsilon: float, n
     for _ in range(steps):
         logits, gradient = victim.gradient(current, loss)
         found.append(lead.values(logits))
-        current = project(current + each(reach * 2.5 / steps, gradient) * direction(gradient, norm), images, reach, norm)
+        current = project(current + each(reach * LENGTH / steps, gradient) * direction(gradient, norm), images, reach, norm)
     return torch.stack([*found, lead.values(victim.logits(current))])

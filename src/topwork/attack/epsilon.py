@@ -44,6 +44,17 @@ def whole_levels(epsilon: float) -> float:
     return math.floor(epsilon * LEVELS + ROUNDING) / LEVELS
 
 
+def room(epsilon: float, values: int, norm: str) -> float:
+    """The strength to search with, so that a change of `values` values is within epsilon when it is rounded to 8 bits.
+
+    Rounding adds 1/12 of a squared level to each value, whatever its change (Bennett 1948); a change much smaller than that is
+    lost, and half of epsilon is kept for those that are on few values.
+    """
+    if norm == "linf":
+        return epsilon
+    return math.sqrt(max(epsilon**2 - values / 12 / LEVELS**2, epsilon**2 / 4))
+
+
 def told(epsilon: float) -> str:
     """As a fraction of 255: 8/255, 0.5/255."""
     levels = epsilon * LEVELS

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.answers import Prediction
-from topwork.attack.epsilon import LEVELS, told, told_distance
+from topwork.attack.epsilon import told, told_distance
 from topwork.attack.recheck import likeliest_class
 from topwork.attack.single import PhotoAttack
 from topwork.pictures.decode import Geometry, decode, read_bytes, to_pixels
@@ -35,8 +35,7 @@ LONGEST = 22
 def photo_figure(found: PhotoAttack, path: Path) -> None:
     """Write the lesson's figure as a PNG. Raises StorageError."""
     before, after = found.pixels
-    change = (after.astype(np.float64) - before) / LEVELS
-    most = float(np.abs(change).max())
+    change, most = found.change, float(np.abs(found.change).max())
     factor = _round_factor(0.5 / most) if most > 0 else 1
     shown = np.clip(0.5 + change * factor, 0, 1)
     figure = _figure(11.4, 5.3)
@@ -53,7 +52,9 @@ def photo_figure(found: PhotoAttack, path: Path) -> None:
     _ranking(figure.add_subplot(grid[1, 0]), found.before, found.label, found)
     _words(figure.add_subplot(grid[1, 1]), found, most)
     _ranking(figure.add_subplot(grid[1, 2]), found.after, found.label, found)
-    told_after = f"{likeliest_class(found.after)}" if found.fooled else f"still {likeliest_class(found.after)}"
+    told_after = likeliest_class(found.after) or ""
+    if not found.fooled:
+        told_after = f"still {told_after}" if told_after == found.label else f"{told_after}, not {found.target or 'misread'}"
     figure.suptitle(
         f"{_short(names[0], 40)}  →  {_short(told_after, 40)}", fontsize=15, color=INK, fontweight="bold", x=0.5, y=0.97
     )
@@ -245,7 +246,7 @@ def _round_factor(factor: float) -> int:
 
 
 def _short(name: str, longest: int = LONGEST) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    return (name if len(name) <= longest else name[: longest - 1] + "…").replace("$", r"\$")  # no mathematics
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -17,12 +17,12 @@ from torch import Tensor
 from topwork.attack.attacked import Count
 from topwork.attack.bench import EPSILONS, LENGTHS, RANDOM, Bench, BenchSettings, Row
 from topwork.attack.controls import SAMPLE, Sample, run_controls
-from topwork.attack.epsilon import LEVELS, whole_levels
+from topwork.attack.epsilon import LEVELS, ROUNDING, room, whole_levels
 from topwork.attack.losses import Aim, Lead
 from topwork.attack.minimal import FMN, Best, settled
-from topwork.attack.norms import distances
+from topwork.attack.norms import distances, each
 from topwork.attack.opening import input_victim, photo_network
-from topwork.attack.photos import Photos, TwoLooks, photo_pixels, photos_victim
+from topwork.attack.photos import Photos, TwoLooks, eight_bit, photo_pixels, photos_victim
 from topwork.attack.recheck import Wanted
 from topwork.attack.single import Through, save_png
 from topwork.attack.subject import Subject
@@ -34,7 +34,7 @@ from topwork.pictures.reasons import BadPicture
 from topwork.pictures.records import Record, Records, read_records
 
 PHOTO_VALUES = 12_000_000
-"""Values of the photos of one batch that is attacked through files: memory is some twenty times that, in bytes."""
+"""Values of a batch attacked through files, its photos padded to one size: memory is some twenty times that, in bytes."""
 
 LEAD = 1.0
 """Logits that a wrong answer leads by before a photo is left: so much other engines and rounding may take away."""
@@ -49,6 +49,8 @@ def attack_folder(subject: Subject, folder: str | Path, settings: BenchSettings,
     """
     bench = attack_records(subject, read_records(folder), settings, progress)
     if not bench.rows and not bench.interrupted:
+        if bench.showing_target:
+            raise InputError(f"{folder}: all that are read rightly show {settings.target} already. Give another --target.")
         raise InputError(
             f"{folder}: none of {bench.asked} pictures is read rightly by {subject.name}, and only those count. "
             "Do the folders' names say what the pictures show?"
@@ -117,7 +119,7 @@ class _Batch:
 def _batches(subject: Subject, records: Records, through: Through, bench: Bench) -> Iterator[_Batch]:
     """Pictures that can be read, a batch at a time."""
     geometry = subject.spec.geometry
-    batch, values = _Batch([], []), 0
+    batch, tall, wide = _Batch([], []), 0, 0
     for record in records:
         bench.asked += 1
         try:
@@ -126,12 +128,13 @@ def _batches(subject: Subject, records: Records, through: Through, bench: Bench)
             bench.broken.append({"path": str(record.path), "reason": bad.reason.value, "detail": bad.detail})
             continue
         pixels = to_pixels(image, geometry) if through == "input" else np.array(image)
-        if batch.records and (len(batch.records) == BATCH or (through == "file" and values + pixels.size > PHOTO_VALUES)):
+        tall, wide = max(tall, pixels.shape[0]), max(wide, pixels.shape[1])
+        padded = (len(batch.records) + 1) * 3 * tall * wide
+        if batch.records and (len(batch.records) == BATCH or (through == "file" and padded > PHOTO_VALUES)):
             yield batch
-            batch, values = _Batch([], []), 0
+            batch, tall, wide = _Batch([], []), pixels.shape[0], pixels.shape[1]
         batch.records.append(record)
         batch.pixels.append(pixels)
-        values += pixels.size
     if batch.records:
         yield batch
 
@@ -147,7 +150,7 @@ class _Worker:
 
     def work(self, batch: _Batch) -> None:
         """All of one batch, to its end."""
-        bench, settings = self.bench, self.bench.settings
+        bench = self.bench
         answers = self.subject.answers([record.path for record in batch.records])
         wanted = [Wanted(record.label or "") for record in batch.records]
         likely = [not one.fooled(answer) and answer.error is None for one, answer in zip(wanted, answers, strict=True)]
@@ -155,28 +158,39 @@ class _Worker:
         labels = torch.tensor([self.places[record.label or ""] for record in batch.records])
         right = torch.tensor(likely) & (victim.exact(points).argmax(1) == labels)
         targets = self._targets(labels)
-        if targets is not None and settings.target != RANDOM:
+        misread, there = len(labels) - int(right.sum()), 0
+        if targets is not None:
+            there = int((right & (targets == labels)).sum())
             right &= targets != labels
-        bench.misread += len(labels) - int(right.sum())
         rows = right.nonzero().flatten()
-        if not len(rows):
-            return
+        if len(rows):
+            self._attack(batch, rows, victim, points, labels, targets)
+        # Only now: an interrupt leaves out the whole batch, not only those that are right.
+        bench.misread += misread
+        bench.showing_target += there
+
+    def _attack(
+        self, batch: _Batch, rows: Tensor, victim: Victim, points: Tensor, labels: Tensor, targets: Tensor | None
+    ) -> None:
+        """The pictures `rows` of a batch, which are right to begin with."""
         records = [batch.records[row] for row in rows.tolist()]
         victim, points, labels = victim.at(rows), points[rows], labels[rows]
         targets = None if targets is None else targets[rows]
         self._note_sample(batch, rows, labels)
         found, at, count = self._curve(victim, points, labels, targets, records)
-        near = self._smallest(victim, points, labels, targets, found, at, count)
+        found, near = self._smallest(victim, points, labels, targets, found, at, count)
+        for epsilon in self.bench.epsilons:  # what was found since may lie within a smaller one
+            at = torch.where(near <= epsilon + ROUNDING, at.clamp_max(epsilon), at)
         final = victim.exact(found).argmax(1)
         for place, record in enumerate(records):
-            done = bool(at[place].isfinite())
-            bench.rows.append(
+            done = bool(near[place].isfinite())
+            self.bench.rows.append(
                 Row(
                     str(record.path),
                     record.label or "",
                     self.subject.classes[int(final[place])] if done else None,
                     float(near[place]) if done else None,
-                    float(at[place]) if done else None,
+                    float(at[place]) if at[place].isfinite() else None,
                     int(count.queries[place]),
                     int(count.gradients[place]),
                 )
@@ -231,19 +245,15 @@ class _Worker:
             todo = at.isinf().nonzero().flatten()
             if not len(todo):
                 break
-            some = victim.at(todo)
-            one = attack(some, points[todo], labels[todo], [epsilon], None if targets is None else targets[todo])
+            some, goals = victim.at(todo), None if targets is None else targets[todo]
+            reach = room(epsilon, points[0].numel(), settings.norm) if isinstance(some, Photos) else epsilon
+            one = attack(some, points[todo], labels[todo], [reach], goals)
             count.queries[todo] += one.queries[0]
             count.gradients[todo] += one.gradients[0]
             done = one.success[0]
             if isinstance(some, Photos):
-                done = self._confirmed(
-                    some,
-                    one.images[0],
-                    done,
-                    [records[row] for row in todo.tolist()],
-                    None if targets is None else targets[todo],
-                )
+                done &= distances(eight_bit(one.images[0]), points[todo], settings.norm) <= epsilon + ROUNDING
+                done = self._confirmed(some, one.images[0], done, [records[row] for row in todo.tolist()], goals)
             found[todo[done]] = one.images[0][done]
             at[todo[done]] = epsilon
         return found, at, count
@@ -269,11 +279,14 @@ class _Worker:
 
     def _smallest(
         self, victim: Victim, points: Tensor, labels: Tensor, targets: Tensor | None, found: Tensor, at: Tensor, count: Count
-    ) -> Tensor:
-        """(n,) the smallest change found that fools: of photos in whole levels, else shortened along its line."""
+    ) -> tuple[Tensor, Tensor]:
+        """(pictures, the smallest change (n,) found that fools, infinite where none did): of photos as they are saved, else
+        shortened along its line.
+        """
         norm, loss = self.bench.settings.norm, Lead(Aim(labels, targets))
         if isinstance(victim, Photos):
-            return distances(found, points, norm)
+            found = eight_bit(found)
+            return found, torch.where(at.isfinite(), distances(found, points, norm), torch.inf)
         best = Best(found, torch.where(at.isfinite(), distances(found, points, norm), torch.inf))
         if self.bench.settings.smallest:
             one = FMN(norm)(victim, points, labels, [1e9], targets)
@@ -281,4 +294,6 @@ class _Worker:
             count.gradients += one.gradients[0]
             best.note(one.images[0], one.success[0], one.distances[0])
         shorter, fooled = settled(victim, points, best, loss, count)
-        return torch.minimum(best.distance, torch.where(fooled, distances(shorter, points, norm), torch.inf))
+        near = torch.where(fooled, distances(shorter, points, norm), torch.inf)
+        nearer = near < best.distance
+        return torch.where(each(nearer, shorter), shorter, best.images), torch.minimum(near, best.distance)

@@ -19,6 +19,7 @@ from topwork.attack.attacked import Attacked, Count, by_distance
 from topwork.attack.losses import Aim, Lead, Loss, one_hot
 from topwork.attack.norms import TINY, Norm, each, project, sizes
 from topwork.attack.victim import Victim
+from topwork.errors import InputError
 
 HALVINGS = 7
 """Times that the part of the change between nothing and all is halved, at the end."""
@@ -176,7 +177,7 @@ class DeepFool:
     ) -> Attacked:
         """See `topwork.attack.attacked.Attack`."""
         if targets is not None:
-            raise ValueError("DeepFool goes to the nearest border: it takes no targets")
+            raise InputError("DeepFool goes to the nearest class: it takes no target. Leave it out, or take another attack.")
         start = time.perf_counter()
         count, loss = Count.none(len(images)), Lead(Aim(labels))
         best, moved = Best.none(images), torch.zeros_like(images)

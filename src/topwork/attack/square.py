@@ -47,9 +47,11 @@ class Square:
     def _search(
         self, victim: Victim, clean: Tensor, loss: Loss, epsilon: float, generator: torch.Generator, count: Count, rows: Tensor
     ) -> tuple[Tensor, Tensor]:
-        number, channels, height, width = clean.shape
+        number, channels, _, width = clean.shape
         found, success = clean.clone(), torch.zeros(number, dtype=torch.bool)
         active = torch.arange(number)
+        inside = victim.allowed(torch.ones_like(clean))[:, 0]  # photos of several sizes lie in one tensor
+        extents = torch.stack([inside[:, :, 0].sum(1), inside[:, 0].sum(1)], 1).long()
         stripes = _signs((number, channels, 1, width), generator)
         best = (clean + victim.allowed((epsilon * stripes).expand_as(clean))).clamp_(0, 1)
         reached = torch.full((number,), -torch.inf)
@@ -69,13 +71,14 @@ class Square:
             active, best, reached = active[stay], best[stay], reached[stay]
             if not len(active):
                 break
-            side = max(1, round((self.share(query) * height * width) ** 0.5))
-            tall, wide = min(side, height), min(side, width)
-            tops = torch.randint(0, height - tall + 1, (number,), generator=generator)[active]
-            lefts = torch.randint(0, width - wide + 1, (number,), generator=generator)[active]
+            corners = torch.rand(number, 2, generator=generator)[active]
             signs = _signs((number, channels, 1, 1), generator)[active]
             images = best.clone()
-            for place, (top, left) in enumerate(zip(tops.tolist(), lefts.tolist(), strict=True)):
+            for place, (down, across) in enumerate(corners.tolist()):
+                high, broad = extents[active[place]].tolist()
+                side = max(1, round((self.share(query) * high * broad) ** 0.5))
+                tall, wide = min(side, high), min(side, broad)
+                top, left = int(down * (high - tall + 1)), int(across * (broad - wide + 1))
                 window = (slice(None), slice(top, top + tall), slice(left, left + wide))
                 images[place][window] = (clean[active[place]][window] + epsilon * signs[place]).clamp_(0, 1)
         return found, success

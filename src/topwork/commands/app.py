@@ -18,7 +18,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "demo",
         "demo:demo",
-        "Fit, score and ask a classifier of real handwritten digits, with no network and nothing of your own.",
+        "Fit, score and ask a classifier of real handwritten digits, offline and with nothing of your own.",
     ),
     ("fit", "classify:fit", "Fit a classifier to labelled pictures and write it as a bundle."),
     ("predict", "classify:predict", "Say what pictures show."),
@@ -92,8 +92,8 @@ def register(titles: bool) -> App:
         help="Turn a folder of photos into an image classifier you can trust, in seconds, on a laptop, offline.",
         help_epilogue=(
             "A flag that is not given is looked for as TOPWORK_FLAG in the environment, then in topwork.toml. "
-            "Exit codes: 0 done, 1 a mistake to mend, 2 usage, 3 done but some pictures could not be used, "
-            "4 --fail-under missed, 130 interrupted."
+            "Exit codes: 0 done, 1 a mistake to mend, 2 usage, 3 done but some pictures could not be used or a photo "
+            "withstood its attack, 4 --fail-under or a budget missed, 130 interrupted."
         ),
         help_format="plaintext",  # markdown would cost a third of the time that --help takes
         version=__version__,

@@ -67,18 +67,20 @@ def attack(
     Parameters
     ----------
     words
-        A bundle and a photo or folder; with --backbone only the photo or folder.
+        A bundle and a photo or folder; with --backbone only the photo or folder. Of train/ and test/ only test/ counts.
     backbone
         Attack a network with the classes it was trained on: lite0, vgg16, timm:NAME or keras:NAME.
     out
-        The figure to write, .png, .svg or .pdf; a photo's attacked file is written beside it, as NAME-attacked.png.
+        The figure to write, .png, .svg or .pdf. Without it, PHOTO-attack.png in the current folder; for a folder none. A photo
+        attacked through the file is written beside the figure, as NAME-attacked.png.
     target
         The class that shall be seen; without it any other than the right one will do. For a folder also: random.
     label
         What the photo shows. Without it, the name of its folder where that is a class, else what the classifier says.
     epsilon
-        The largest change, as a share of full brightness: 8/255 (the default), or 0.03; with --norm l2 a length. For a folder
-        several, with commas between: 1/255,2/255,4/255.
+        The largest change, as a share of full brightness: 8/255, or 0.03; with --norm l2 a length. For a folder several, with
+        commas between: 1/255,2/255,4/255. Without it: 8/255 (l2: 2) for a photo, six from 0.25/255 to 8/255 (l2: 0.1 to 4)
+        for a folder.
     kind
         How the change is sought.
     norm
@@ -109,6 +111,8 @@ def attack(
     stay_offline(offline)
     bundle, pictures = _named(words, backbone)
     folder = pictures.is_dir() or pictures.suffix.lower() in (".csv", ".tsv")
+    if out is not None:
+        _check_figure(out, pictures)
     if report and (bundle is None or not folder):
         raise InputError("--report: writes into a bundle's report what a folder gave. Give a bundle and a folder.")
     sizes = read_epsilons(epsilon, norm) if epsilon is not None else ()
@@ -173,10 +177,11 @@ def _folder(
 def _folder_text(document: dict[str, Any], out: Path | None) -> list[str]:
     from topwork.attack.epsilon import told_distance
 
-    norm = document["norm"]
+    norm, there = document["norm"], document["showing_target"]
+    there = f", nor {there} that show the target already" if there else ""
     lines = [
         f"{document['subject']}: {number(document['n'], 'picture')} right to begin with ({document['misread']} misread do not "
-        f"count), {document['gradient_calls']:,} gradients, {document['seconds']:.1f} s"
+        f"count{there}), {document['gradient_calls']:,} gradients, {document['seconds']:.1f} s"
     ]
     for point in document["curve"][1:]:
         lines.append(
@@ -195,6 +200,17 @@ def _folder_text(document: dict[str, Any], out: Path | None) -> list[str]:
     if out is not None:
         lines.append(f"  figure          {out}")
     return lines
+
+
+def _check_figure(out: Path, pictures: Path) -> None:
+    """Raises InputError where no figure can be written, or one would replace the photo: before the work and not after it."""
+    for file in (out, out.with_name(f"{out.stem}-attacked.png") if out.name else out):
+        if file.exists() and file.samefile(pictures):
+            raise InputError(f"{file}: is the photo itself, and would be lost. Give another name with -o.")
+    if not out.name or out.is_dir():
+        raise InputError(f"{out}: is a folder. Expected the name of a figure in it, such as {out / 'attack.png'}.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: the folder {out.absolute().parent} does not exist. Make it first.")
 
 
 def _named(words: list[str], backbone: str | None) -> tuple[Path | None, Path]:
@@ -227,7 +243,8 @@ def _photo_text(found: PhotoAttack, out: Path) -> list[str]:
     else:
         lines.append("  asked again     by torch in float32, at the network's input; no file was made")
     if found.tried:
-        lines.append(f"  smallest        {told(found.epsilon)}, of {', '.join(told(one) for one in found.tried)} tried")
+        tried = ", ".join(told_distance(one, found.norm) for one in found.tried)
+        lines.append(f"  smallest        {told_distance(found.epsilon, found.norm)}, of {tried} tried")
     lines.append(f"  figure          {out}")
     lines.append(f"  work            {found.gradients} gradients, {found.seconds:.1f} s")
     return lines

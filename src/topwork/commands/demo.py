@@ -10,7 +10,7 @@ from topwork.commands.common import Quiet, percent, progress_bar
 
 
 def demo(folder: Path = Path("topwork-demo"), /, *, quiet: Quiet = False) -> int:
-    """Fit, score and ask a classifier of real handwritten digits, with no network and nothing of your own.
+    """Fit, score and ask a classifier of real handwritten digits, offline and with nothing of your own.
 
     Parameters
     ----------

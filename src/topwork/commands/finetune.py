@@ -90,7 +90,7 @@ def finetune(
     resume
         Go on with a run that was killed or interrupted.
     force
-        Take the fine-tuned network even where it is not better than the probe's.
+        Take the fine-tuned network even where it is not better than the one before.
     adversarial
         Learn from pictures that are attacked at every step, so that it takes more to fool the new network. It usually gets
         somewhat fewer untouched pictures right; both accuracies are told, and the new network is taken unless it withstands
@@ -102,7 +102,8 @@ def finetune(
     robustness
         With --adversarial: draw the accuracy under attack, before and after, into this file (.png, .svg or .pdf).
     find_rate
-        Only measure which rate suits, and draw it into this file (.png).
+        Only measure which rate suits, and draw it into this file (.png); no bundle is written. With --unfreeze auto it is that
+        of the last block.
     curves
         Write the learning curves to this file, one JSON document a line.
     tensorboard
@@ -110,7 +111,8 @@ def finetune(
     folds
         Times at most that learning is judged, each time on other pictures held out, while it may have helped by chance alone.
     scratch
-        Gigabytes of disk for activations while it learns, at most; they are removed at the end.
+        Gigabytes of disk for activations while it learns, at most; they are removed at the end. Where they are too few for all
+        views, fewer are made.
     scratch_folder
         Where. Without it, in the cache folder.
     seed
@@ -268,7 +270,7 @@ def _document(out: Path, sha256: str, outcome: Outcome, figure: Path | None, sec
 
 
 def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
-    kept = "the fine-tuned network" if outcome.taken else "the probe's network as it was; --force takes the fine-tuned one"
+    kept = "the fine-tuned network" if outcome.taken else "the network as it was; --force takes the fine-tuned one"
     return [
         f"{result['bundle']}: {result['sentence']}",
         *(_under_attack(result["robustness"]) if result["robustness"] else []),
@@ -321,7 +323,7 @@ def _rate(
     found = rates(classifier, pictures, test=test, settings=settings, progress=progress, say=tell)
     draw_rates(found, file)
     document = {"suggested_rate": found.suggested, "rates": found.rates, "losses": found.losses, "figure": str(file)}
-    say(document, [f"{file}: a rate of {found.suggested:.1g} suits; the loss falls fastest there"], json_)
+    say(document, [f"{file}: a rate of {found.suggested:.1g} suits: a third of that of the least loss"], json_)
     return 0
 
 

@@ -122,6 +122,8 @@ def explain(
         lines.append("  predict says: none of these, for the picture is unlike those the classifier learned from")
     if document["layer"]:
         lines.append(f"  layer {document['layer']}")
+    if (document["completeness_error"] or 0) > COMPLETE:
+        lines.append(f"  not exact: the map's sum is {percent(document['completeness_error'])} off the change that it explains")
     if check:
         lines.append(
             f"  without its most telling pixels {percent(document['deletion'])} (random ones: "
@@ -130,6 +132,10 @@ def explain(
         )
     say(document, lines, json_)
     return 0
+
+
+COMPLETE = 0.01
+"""Of integrated gradients: an error that is told."""
 
 
 def _source_first(words: tuple[str, ...], backbone: str | None) -> tuple[str, tuple[str, ...]]:
@@ -190,7 +196,7 @@ def ideal(
     recipe
         fourier and maco are recognised by other networks; lesson is noise, cross-entropy and smoothness on plain pixels.
     steps
-        Of the optimisation; each recipe has its own number.
+        Of the optimisation: 256, with lesson 200, if not given.
     rate
         How far each step goes (Adam's learning rate).
     variation
@@ -204,7 +210,8 @@ def ideal(
     layer
         Climb channels of this layer instead: the words are then their numbers.
     photos
-        A folder of photos whose colours and detail are followed, instead of the numbers that come with topwork.
+        A folder of photos whose colours and contrast are followed (with maco their detail, too; with lesson none), instead of
+        the numbers that come with topwork.
     loop
         Also write the strip of steps, an animated WebP, and the curve of the loss.
     engine
@@ -232,11 +239,18 @@ def _ideal_text(document: dict[str, Any]) -> list[str]:
     ]
     for row in rows:
         own = f"itself {percent(row['probability'])}" if "probability" in row else "a channel"
-        others = [
-            f"{name} {percent(one['probability'])}" + ("" if one["agrees"] else f" (says {one['label']})")
-            for name, one in row["judges"].items()
-        ]
+        others = [_verdict(name, one) for name, one in row["judges"].items()]
         lines.append(f"  {row['class']}: {', '.join([own, *others])}")
     for name, one in document["judges"].items():
-        lines.append(f"  {name} took no part and agrees on {percent(one['agree'])} of them")
+        if not one["known"]:
+            lines.append(f"  {name} took no part and has no class of these names")
+            continue
+        some = "of them" if one["known"] == len(rows) else f"of the {one['known']} that it has a class for"
+        lines.append(f"  {name} took no part and agrees on {percent(one['agree'])} {some}")
     return lines
+
+
+def _verdict(name: str, one: dict[str, Any]) -> str:
+    if one["probability"] is None:
+        return f"{name} has no such class (says {one['label']})"
+    return f"{name} {percent(one['probability'])}" + ("" if one["agrees"] else f" (says {one['label']})")

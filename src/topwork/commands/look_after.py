@@ -183,7 +183,8 @@ def cache_show(*, json_: Json = False) -> int:
 
     rows = summary()
     folder = store_path().parent
-    engines = sum(file.stat().st_size for file in (folder / "engines").glob("*/*") if file.is_file())
+    places = ("engines", "gradients", "zoo")
+    engines = sum(file.stat().st_size for name in places for file in (folder / name).rglob("*") if file.is_file())
     kept = [
         f"  {row['note'] or row['fingerprint']}: {row['rows']:,} pictures, {_megabytes(int(str(row['bytes'])))}" for row in rows
     ]

@@ -116,8 +116,8 @@ def map_png(found: PictureMap, title: str) -> bytes:
         )
     if len(PALETTE) < len(found.classes) <= NAMED:
         _name_classes(axes, found)
-    figure.suptitle(title, x=0.008, ha="left", fontsize=14, fontweight="bold", color=INK)
-    axes.set_title(_below(found), loc="left", fontsize=9, color=SOFT)
+    figure.suptitle(title, x=0.008, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
+    axes.set_title(_below(found), loc="left", fontsize=9, color=SOFT, parse_math=False)
     _legend(axes, found)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150, facecolor=PAPER)
@@ -134,14 +134,15 @@ def _name_classes(axes: Any, found: PictureMap) -> None:
         if mine:
             x, y = np.median(mine, axis=0)
             halo = [withStroke(linewidth=2.5, foreground=PAPER)]
-            axes.text(x, y, name, ha="center", va="center", fontsize=8, color=INK, path_effects=halo, zorder=5)
+            style: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": halo, "zorder": 5, "parse_math": False}
+            axes.text(x, y, name, ha="center", va="center", **style)
 
 
 def _legend(axes: Any, found: PictureMap) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
-        Line2D([], [], marker="o", linestyle="", color=colour_of(name, found.classes), label=name, markersize=6)
+        Line2D([], [], marker="o", linestyle="", color=colour_of(name, found.classes), label=_plain(name), markersize=6)
         for name in (found.classes if 0 < len(found.classes) <= len(PALETTE) else [])
     ]
     for colour, count, what in ((RING, found.suspects, "suspect label"), (ALONE, found.strangers, "stranger")):
@@ -151,6 +152,11 @@ def _legend(axes: Any, found: PictureMap) -> None:
     if marks:
         axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=6, fontsize=8.5, frameon=False,
                     labelcolor=INK, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    """Dollars are no mathematics."""
+    return name.replace("$", r"\$")
 
 
 def _below(found: PictureMap) -> str:

@@ -67,8 +67,8 @@ def _plain(axes: Any) -> None:
 
 
 def _title(axes: Any, title: str, below: str) -> None:
-    axes.set_title(f"{title}\n", loc="left", fontsize=13, fontweight="bold", color=INK)
-    axes.text(0, 1.015, below, transform=axes.transAxes, fontsize=9, color=SOFT, va="bottom")
+    axes.set_title(f"{title}\n", loc="left", fontsize=13, fontweight="bold", color=INK, parse_math=False)
+    axes.text(0, 1.015, below, transform=axes.transAxes, fontsize=9, color=SOFT, va="bottom", parse_math=False)
 
 
 def distance_figure(found: Distance, name: str) -> Any:
@@ -199,7 +199,7 @@ def curve_figure(found: Curve, name: str) -> Any:
 
 
 def _short(text: str, longest: int = 22) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")  # no mathematics
 
 
 def pareto_figure(found: Comparison, name: str) -> Any:

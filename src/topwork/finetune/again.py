@@ -14,32 +14,57 @@ from topwork.finetune.reading import features_of
 from topwork.pictures.splits import grouped_folds
 
 Rows = NDArray[np.int64]
+Answers = tuple[list[list[float]], list[list[float]]]
+"""Logits (n, K) of a probe and of a learned network, as a checkpoint holds them."""
 
 
-def confirmed(job: Job, candidate: Candidate, fresh: Fresh, ground: Ground, state: State) -> Candidate:
-    """The candidate after as many more folds as its verdict is in doubt: each learns from the others as `state` did."""
-    settings, seen = job.settings, job.seen
-    rows = job.rows
-    for fold in folds_of(job):
+def confirmed(
+    job: Job,
+    candidate: Candidate,
+    fresh: Fresh,
+    ground: Ground,
+    state: State,
+    past: list[Answers],
+    keep: Callable[[], None],
+) -> Candidate:
+    """The candidate after as many more folds as its verdict is in doubt: each learns from the others as `state` did.
+
+    past: what the folds of a run that was ended answered; each new fold's answers are put there, and `keep` is called.
+    """
+    for number, fold in enumerate(folds_of(job)):
         if candidate.verdict != "doubt":
             break
-        seconds = sum(row.seconds for row in state.history[1:])
-        job.say(
-            f"in doubt after {candidate.validation.n:,} validation pictures ({candidate.validation.before:.1%} right became "
-            f"{candidate.validation.after:.1%}): learns once more with others held out, about {seconds:.0f} s"
-        )
-        train = np.setdiff1d(np.arange(len(rows)), fold)
-        head = job.probe(rows[train])
-        model = fresh(head, rows[train])
-        end = learn_again(model, ground, settings.tricks, state, train)
-        if not end.whole:
-            state.interrupted, state.fault = end.interrupted, end.fault
-            return candidate
-        table = features_of(job.classifier, seen, rows[fold])
-        before = head.logits(table.read(0, len(table)))
-        after = fold_logits(job.classifier, seen, settings, job.backbone, model, rows[fold])
-        candidate = candidate.with_fold(before, after, seen.labels[rows[fold]], settings.folds)
+        if number == len(past):
+            seconds = sum(row.seconds for row in state.history[1:])
+            seen = candidate.validation
+            job.say(
+                f"in doubt after {seen.n:,} validation pictures ({seen.before:.1%} right became {seen.after:.1%}): "
+                f"learns once more with others held out, about {seconds:.0f} s"
+            )
+            answers = _answers(job, fresh, ground, state, fold)
+            if answers is None:
+                return candidate
+            past.append(answers)
+            keep()
+        before, after = (np.array(logits, np.float32) for logits in past[number])
+        candidate = candidate.with_fold(before, after, job.seen.labels[job.rows[fold]], job.settings.folds)
     return candidate
+
+
+def _answers(job: Job, fresh: Fresh, ground: Ground, state: State, fold: Rows) -> Answers | None:
+    """What a fold answers that nobody learned from; None if it was ended, which `state` is told."""
+    seen, rows = job.seen, job.rows
+    train = np.setdiff1d(np.arange(len(rows)), fold)
+    head = job.probe(rows[train])
+    model = fresh(head, rows[train])
+    end = learn_again(model, ground, job.settings.tricks, state, train)
+    if not end.whole:
+        state.interrupted, state.fault = end.interrupted, end.fault
+        return None
+    table = features_of(job.classifier, seen, rows[fold])
+    before = head.logits(table.read(0, len(table)))
+    after = fold_logits(job.classifier, seen, job.settings, job.backbone, model, rows[fold])
+    return before.tolist(), after.tolist()
 
 
 def folds_of(job: Job) -> Iterator[Rows]:

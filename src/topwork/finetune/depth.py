@@ -89,7 +89,7 @@ def try_depths(
     for blocks in candidates(len(cuts)):
         began = time.perf_counter()
         cut = cuts[blocks - 1]
-        part = behind(backbone, frozen, cut, tricks.precision)
+        part = behind(backbone, frozen, cut, tricks.precision, tricks.batch_norm == "frozen")
         here = replace(data, parts=frozen.prefix.columns(cut), layout=layout_of(part))
         names = tuple(f"behind.network.{name}." for name in part.names)
         model = Learner(part, head())

@@ -76,15 +76,16 @@ def _pooled(prefix: Prefix, cut: str) -> int:
     return prefix.columns(cut)[0][1]
 
 
-def behind(backbone: Backbone, frozen: Frozen, cut: str, precision: str = "f32") -> Behind:
+def behind(backbone: Backbone, frozen: Frozen, cut: str, precision: str = "f32", folds: bool = True) -> Behind:
     """What learns from `cut` on, ready to: all its weights want gradients, its batch normalisation is folded.
 
-    precision: see `topwork.finetune.lower.lowered`.
+    precision: see `topwork.finetune.lower.lowered`. folds: False where statistics are updated, which a fold holds fixed.
     """
     part = Behind(backbone, cut, frozen.prefix.shapes[cut], _pooled(frozen.prefix, cut))
     width = sum(stop - start for start, stop in frozen.prefix.columns(cut))
     part.network.to(memory_format=torch.channels_last)
-    fold(part, torch.rand(2, width, generator=torch.Generator().manual_seed(0)))
+    if folds:
+        fold(part, torch.rand(2, width, generator=torch.Generator().manual_seed(0)))
     ready(part)
     part.low = lowered(precision, [part.network.get_submodule(name) for name in part.names])
     return part
@@ -98,14 +99,15 @@ def layout_of(part: Behind) -> tuple[int, int, int, int] | None:
     return part.pooled, height, width, channels
 
 
-def whole(backbone: Backbone, cut: str | None = None) -> Behind:
-    """All of the backbone, fed pixels as bytes; with a `cut` only the blocks from there on learn."""
+def whole(backbone: Backbone, cut: str | None = None, folds: bool = True) -> Behind:
+    """All of the backbone, fed pixels as bytes; with a `cut` only the blocks from there on learn. folds: see `behind`."""
     part = Behind(backbone, None, (), 0)
     chain = blocks_of(backbone) if cut is not None else []
     part.names = chain[chain.index(cut) :] if cut is not None else []
     part.network.to(memory_format=torch.channels_last)
     size = backbone.spec.geometry.size
-    fold(part, torch.randint(0, 256, (2, size * size * 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
+    if folds:
+        fold(part, torch.randint(0, 256, (2, size * size * 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
     ready(part)
     return part
 

@@ -132,7 +132,7 @@ class Ground:
 
 
 Told = Callable[[Epoch, int], None]
-"""Called after each epoch with it and the number of epochs at most."""
+"""Called after each epoch with it and the number of epochs at most; of a run that goes on, with those before it first."""
 
 
 def learn(
@@ -161,11 +161,12 @@ def learn(
         loss, right, seconds = validate(model, ground, tricks)
         first = Epoch(0, None, None, loss, right, 0.0, seconds, 0.0)
         state = State(first_weights, optimiser.state_dict(), None, 0, first_weights, 0, [first])
-        if told is not None:
-            told(first, tricks.epochs)
     else:
         _load(model, state.weights)
         optimiser.load_state_dict(state.optimiser)
+    if told is not None:
+        for row in state.history:
+            told(row, tricks.epochs)
     try:
         while state.epochs < min(tricks.epochs, until or tricks.epochs) and not _stale(state, ground, tricks):
             _epoch(model, named, began, optimiser, ground, tricks, state, steps)
@@ -310,11 +311,12 @@ def views_of(epoch: int, count: int, views: int, draw: np.random.Generator) -> R
 
 
 def learning(model: nn.Module, tricks: Tricks) -> None:
-    """The model as it learns: frozen statistics stay in evaluation, and only the head drops features."""
+    """The model as it learns: statistics stay as they are unless they are to be updated, then where weights learn; and only the
+    head drops features."""
     model.eval()
     if tricks.batch_norm == "updated":
         for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and all(one.requires_grad for one in module.parameters()):
                 module.train()
     model.head.train()  # type: ignore[union-attr]
 

@@ -43,7 +43,7 @@ def precision_told(wanted: str, low: bool, device: str) -> str:
     if device != "cpu":
         return "f16: what CUDA's autocast takes; weights and steps are float32"
     if wanted == "bf16" and not low:
-        return "f32: bf16 was asked for, and only the last blocks learn in it, not the head alone or the whole network"
+        return "f32: bf16 was asked for, and only for the last blocks it is: not the head alone, the whole network, or attacks"
     if wanted != "auto":
         return f"{wanted}: as asked for"
     if low:

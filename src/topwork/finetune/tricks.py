@@ -17,7 +17,7 @@ class Tricks:
     """How the learning is done."""
 
     epochs: int = 12
-    """Times that every training picture is seen, at most."""
+    """Times that every training picture is seen in one learning, at most; with folds and refit there may be six learnings."""
     batch_size: int = 32
     """Pictures of one step. Small batches find flatter minima (Keskar 2017); below 16 a processor's cores idle."""
     optimiser: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adamw"
@@ -38,8 +38,8 @@ class Tricks:
     l2_sp: float = 0.0
     """Pull of the weights to where they started instead: helps where pictures are few (Li 2018)."""
     head_start: Literal["probe", "xavier", "kaiming", "normal", "uniform", "zeros"] = "probe"
-    """First weights of the head. A tuned probe first, so that no wrong head spoils the features (LP-FT, Kumar 2022);
-    xavier (Glorot 2010), kaiming (He 2015), normal and uniform of width 0.01, zeros."""
+    """First weights of the head. probe: the head that was fitted to these pictures, so that no wrong head spoils the features
+    (LP-FT, Kumar 2022); xavier (Glorot 2010), kaiming (He 2015), normal and uniform of width 0.01, zeros."""
     batch_norm: Literal["frozen", "updated"] = "frozen"
     """Statistics of batch normalisation. Frozen: those of a million pictures beat those of a batch; and they fold into the
     convolutions, which saves time."""
@@ -50,8 +50,9 @@ class Tricks:
     clip: float = 1.0
     """Longest gradient; a longer one is shortened: one odd batch cannot throw the weights far (Pascanu 2013). 0: never."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
-    """Of the products in a step; weights and answers stay float32. auto: bf16 where the processor multiplies it, twice as fast
-    with all the range that gradients need (Kalamkar 2019)."""
+    """What numbers are multiplied as while the last blocks learn on a processor; weights and answers stay float32. auto: bf16
+    where it multiplies that natively, twice as fast with all the range that gradients need (Kalamkar 2019). The head alone, the
+    whole network and adversarial training take f32, CUDA f16."""
     averaging: Literal["none", "ema", "swa"] = "ema"
     """Weights that are kept: the last; their exponential average (Polyak 1992), which forgets the noise of single batches; or
     the mean of the last third of the epochs (SWA, Izmailov 2018)."""
@@ -59,10 +60,11 @@ class Tricks:
     """Ends between the first weights and the best, where validation loss is least: what the steps unlearned comes back
     (WiSE-FT, Wortsman 2022)."""
     refit: Literal["auto", "none"] = "auto"
-    """Learns once more where it helped, from all pictures, those that chose too: a quarter more (Goodfellow 2016, 7.8)."""
+    """Learns once more where it helped, from all pictures but the test, those that chose too: a quarter more (Goodfellow 2016,
+    7.8)."""
     patience: int = 8
     """Epochs without a better validation loss after which it stops; the best weights are kept (Prechelt 1998). 0: never. Long,
-    for while the rate is large the loss is often worse than the probe's, and falls with the rate."""
+    for while the rate is large the loss is often worse than at the start, and falls with the rate."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class weighs the same, whatever its number of pictures (King 2001)."""
     augment: Literal["none", "light", "strong"] = "light"

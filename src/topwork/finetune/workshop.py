@@ -125,7 +125,8 @@ def _finetuned(job: Job, checkpoint: Path | None, resume: bool, told: Callable[[
             candidate = replace(candidate, **known["decided"], validation=Comparison(**known["validation"]))
         elif state.whole and not settings.adversarial and not settings.force:
             began = time.perf_counter()
-            candidate = confirmed(job, candidate, fresh, ground, state)
+            folds = known.setdefault("folds", [])
+            candidate = confirmed(job, candidate, fresh, ground, state, folds, lambda: kept(state))
             job.seconds["more folds"] = time.perf_counter() - began
         known |= {"validation": candidate.validation.to_config()}
         known |= {"decided": {"verdict": candidate.verdict, "told": candidate.told}}
@@ -255,6 +256,7 @@ def _learning(
     trial: whose activations are there already; tried: whether there was one, in this run or in the one that goes on.
     """
     tricks = job.settings.tricks
+    folds = tricks.batch_norm == "frozen"
     began = time.perf_counter()
     begin: Callable[[], Behind | None]
     if unfreeze == "head":
@@ -264,14 +266,14 @@ def _learning(
         # An attack changes the pictures anew at every step, so the whole network runs, whatever of it learns.
         cut = None if unfreeze == "all" else cold.cuts_of(job.backbone)[int(unfreeze) - 1]
         data = _activations(job, None, look)
-        begin = functools.partial(cold.whole, job.backbone, cut)
+        begin = functools.partial(cold.whole, job.backbone, cut, folds)
     else:
         cuts = cold.cuts_of(job.backbone)
         cut = cuts[int(unfreeze) - 1]
         # A resumed run makes its activations together with those of the other depths, as before: to the last bit the same.
         data, prefix = (trial.data, trial.prefix) if trial else _before(job, _tried(cuts) if tried else [cut], look)
         data.parts = prefix.prefix.columns(cut)
-        begin = functools.partial(cold.behind, job.backbone, prefix, cut, tricks.precision)
+        begin = functools.partial(cold.behind, job.backbone, prefix, cut, tricks.precision, folds)
 
     def fresh(head: Head, rows: Rows) -> Learner:
         part = begin()

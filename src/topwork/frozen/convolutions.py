@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from topwork.frozen.making import Making, Node, NoRule, Output
 
@@ -104,28 +106,39 @@ def pool_rule(made: Making, node: Node) -> list[Output]:
 def pool_back_rule(made: Making, node: Node) -> Output:
     """Each maximum passes its gradient to where it came from: found by comparing all places of a window with it.
 
-    Where several places hold the maximum, all get it, and torch gives it to the first: they differ only where values are
-    equal to the last bit, after a rectifier at 0, whose own gradient is 0 there.
+    Where several places hold the maximum they share it, and torch gives it to the first: they differ only where values are
+    equal to the last bit, on a plain background or after a rectifier at 0, and add up to the same.
     """
     gradient, images, kernel, stride, padding, dilation, ceil, indices = node.args
     if ceil or dilation != [1, 1]:
         raise NoRule(f"{node.target} with ceil_mode or dilation")
     maximum = made.outputs[indices.args[0]][0]
-    channels = made.shape(images)[1]
-    rows, columns = kernel
-    given, wanted = made.shape(gradient)[2:], made.shape(images)[2:]
+    channels, wanted, given = made.shape(images)[1], made.shape(images)[2:], made.shape(gradient)[2:]
+    pads = list(padding), list(padding)
     left = [
         want + 2 * p - ((have - 1) * s + k) for want, p, have, s, k in zip(wanted, padding, given, stride, kernel, strict=True)
     ]
-    found: Output = None
-    for place in range(rows * columns):
-        pick = np.zeros((1, 1, 1, rows, columns), np.float32)
-        pick.reshape(-1)[place] = 1
-        weight = made.constant(np.repeat(pick, channels, 0))
-        pads = list(padding), list(padding)
-        seen = made.ops.group_convolution(made.of(images), weight, list(stride), *pads, [1, 1])
-        mine = made.ops.convert(made.ops.equal(seen, maximum), "f32")
-        part = made.ops.multiply(made.of(gradient), mine)
-        back = made.ops.group_convolution_backprop_data(part, weight, list(stride), None, *pads, [1, 1], output_padding=left)
-        found = back if found is None else made.ops.add(found, back)
-    return found
+
+    def spread(values: Output, places: NDArray[np.float32]) -> Output:
+        """Each value at those places of its window that hold 1."""
+        weight = made.constant(np.broadcast_to(places, (channels, 1, 1, *kernel)))
+        return made.ops.group_convolution_backprop_data(values, weight, list(stride), None, *pads, [1, 1], output_padding=left)
+
+    def gathered(values: Output, places: NDArray[np.float32]) -> Output:
+        """The sum of those places of each window that hold 1."""
+        weight = made.constant(np.broadcast_to(places, (channels, 1, 1, *kernel)))
+        return made.ops.group_convolution(values, weight, list(stride), *pads, [1, 1])
+
+    def shared(count: Output) -> Output:
+        """The gradient of each window, divided among as many places; in a low precision there may be none."""
+        return made.ops.divide(made.of(gradient), made.ops.maximum(count, made.of(1.0)))
+
+    every = np.ones(kernel, np.float32)
+    if list(kernel) == list(stride):  # windows do not overlap: one comparison for all places
+        mine = made.ops.convert(made.ops.equal(made.of(images), spread(maximum, every)), "f32")
+        return made.ops.multiply(spread(shared(gathered(mine, every)), every), mine)
+    places = np.eye(every.size, dtype=np.float32).reshape(-1, *kernel)
+    hold = [made.ops.convert(made.ops.equal(gathered(made.of(images), place), maximum), "f32") for place in places]
+    shares = shared(functools.reduce(made.ops.add, hold))
+    parts = [spread(made.ops.multiply(shares, mine), place) for mine, place in zip(hold, places, strict=True)]
+    return functools.reduce(made.ops.add, parts)

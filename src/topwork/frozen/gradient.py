@@ -28,8 +28,12 @@ from topwork.zoo.backbone import state_sha256
 
 Engine = Literal["auto", "openvino", "torch"]
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Part of a kept graph's key: raise it when the rules change."""
+
+
+AT_ONCE = 8
+"""Pictures that torch differentiates at once on a processor: each takes up to some hundred megabytes."""
 
 
 class FrozenGradient(Protocol):
@@ -164,6 +168,14 @@ class TorchGradient:
     def __call__(self, images: Tensor, linear: Tensor, entropy: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         """See FrozenGradient."""
         entropies = torch.as_tensor(entropy, dtype=torch.float32).reshape(-1, 1).expand(len(images), 1)
+        some = len(images) if self._device.type == "cuda" else AT_ONCE
+        parts = [
+            self._some(*part) for part in zip(*(torch.split(one, some) for one in (images, linear, entropies)), strict=True)
+        ]
+        logits, gradients = zip(*parts, strict=True)
+        return torch.cat(logits), torch.cat(gradients)
+
+    def _some(self, images: Tensor, linear: Tensor, entropies: Tensor) -> tuple[Tensor, Tensor]:
         leaf = images.detach().to(self._device, memory_format=torch.channels_last).requires_grad_(True)
         with torch.enable_grad():
             logits: Tensor = self._network(leaf)

@@ -43,6 +43,7 @@ def forward_graph(network: nn.Module, images: Tensor) -> fx.GraphModule:
         for node in module.graph.nodes:
             if node.target is aten._safe_softmax.default:  # safe for rows that are masked whole; nothing is masked here
                 node.target, node.args = aten._softmax.default, (*node.args[:2], False)
+        _settle(module)
         _fold(module)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
@@ -100,6 +101,23 @@ def _fold(module: fx.GraphModule) -> None:
         for user in list(norm.users):
             if user.target is operator.getitem and user.args[1] == 0:
                 user.replace_all_uses_with(convolution)
+    _drop_unused(module)
+
+
+def _settle(module: fx.GraphModule) -> None:
+    """Compute once what depends on weights alone, such as another order of a kernel's axes (Keras)."""
+    graph = module.graph
+    for place, node in enumerate(list(graph.nodes)):
+        inputs = node.all_input_nodes
+        if node.op != "call_function" or not inputs or any(one.op != "get_attr" for one in inputs):
+            continue
+        value = node.target(*fx.map_arg(node.args, lambda one: _value(module, one)), **node.kwargs)
+        if isinstance(value, Tensor):
+            module.register_buffer(f"settled{place}", value.detach().clone())
+            with graph.inserting_before(node):
+                new = graph.get_attr(f"settled{place}")
+            new.meta = dict(node.meta)
+            node.replace_all_uses_with(new)
     _drop_unused(module)
 
 

@@ -73,18 +73,19 @@ def gradcam(network: Grafted, image: Tensor, linear: Tensor, layer: str | None =
         answer = (network(image.clone().requires_grad_(True)) * linear).sum()
     if layer not in outputs:
         raise InputError(f"{layer}: this layer does not run on a picture. See topwork look --list-layers.")
-    coarse = weighed(network, outputs[layer], answer)
-    if coarse is None:
-        raise InputError(
-            f"{layer}: its output {tuple(outputs[layer].shape[1:])} has no height and width. Choose another layer."
-        )
+    looks = [weighed(network, output, answer) for output in outputs[layer]]
+    if looks[0] is None:
+        shape = tuple(outputs[layer][0].shape[1:])
+        raise InputError(f"{layer}: its output {shape} has no height and width. Choose another layer.")
+    # A head that wants two looks has seen the mirror image, too: its map is turned back.
+    coarse = looks[0] if len(looks) == 1 or looks[-1] is None else (looks[0] + looks[-1].flip(3)) / 2
     fine = nn.functional.interpolate(coarse, size=image.shape[2:], mode="bilinear", align_corners=False)
     return Attribution(fine[0, 0].numpy(), "gradcam", layer)
 
 
 def weighed(network: Grafted, output: Tensor, answer: Tensor) -> Tensor | None:
     """Grad-CAM's own coarse map (1, 1, h, w): channels weighed by their mean gradient, summed, what is below 0 left out."""
-    (gradient,) = torch.autograd.grad(answer, output)
+    (gradient,) = torch.autograd.grad(answer, output, retain_graph=True)
     maps, pulls = as_maps(network.backbone, output.detach()), as_maps(network.backbone, gradient)
     if maps is None or pulls is None:
         return None
@@ -113,12 +114,13 @@ def answering_layer(network: Grafted, image: Tensor, linear: Tensor) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    tokens = int(getattr(backbone.network, "num_prefix_tokens", 0)) > 0
+    last = next((seen[name] for name, _ in reversed(backbone.spec.stages) if name in seen), None)
+    tokens = last is not None and last.ndim == 3
     wanted = 3 if tokens else 4
     candidates = [name for name, value in seen.items() if value.ndim == wanted and as_maps(backbone, value) is not None]
     if not tokens and not candidates:
         candidates = [name for name, value in seen.items() if as_maps(backbone, value) is not None]
-    width = seen[candidates[-1]].shape[2] if tokens and candidates else None
+    width = last.shape[2] if last is not None and tokens else None
     for name in reversed(candidates):
         if width is not None and seen[name].shape[2] != width:
             continue

@@ -24,6 +24,7 @@ from topwork.look.objectives import Channels, Terms, penalties
 from topwork.look.parameters import PARAMETERS, Colour, parameters
 from topwork.look.transforms import PLAIN, Transforms, view
 from topwork.pictures.decode import Pixels
+from topwork.process import keep_freed_memory
 
 MOST_PIXELS = 4096
 """A larger side is refused before any work."""
@@ -52,6 +53,9 @@ FOURIER = Recipe(terms=Terms(likeness=5.0))
 MACO = Recipe("maco", 256, 0.1, Terms(likeness=5.0))
 RECIPES = {"lesson": LESSON, "fourier": FOURIER, "maco": MACO}
 
+FRAMES = 60
+"""Of a film, about."""
+
 SHOWN_STEPS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Steps whose pictures are kept for the strip."""
 
@@ -64,7 +68,7 @@ class Step:
     pixels: Pixels
     """(N, H, W, 3)."""
     probs: NDArray[np.float32]
-    """(N,) the network's probability of the class of each, for the whole picture."""
+    """(N,) the network's probability of the class of each, for the whole picture; of a channel its mean."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Ideal:
     """Each part of the loss by step (steps, N); their sum goes down."""
     strip: list[Step]
     frames: list[Pixels]
-    """(N, H, W, 3) at more steps, for a film; empty where none was asked for."""
+    """(N, h, w, 3) at more steps, for a film, no larger than the network sees; empty where none was asked for."""
     seconds: float
     engine: str
 
@@ -106,6 +110,7 @@ def ideal(
     size: side in pixels, 0 for the network's own. loop: keep pictures on the way. Raises InputError or UnknownName.
     """
     start = time.perf_counter()
+    keep_freed_memory()
     seen = network.spec.geometry.size
     size = check(recipe, size or seen, len(targets), seen)
     asked: nn.Module = network if layer is None else Channels(network, layer)
@@ -118,10 +123,11 @@ def ideal(
         else:
             count = len(network.classes)
         note = "" if layer is None else f"layer {layer}"
+        temperature = network.temperature if layer is None else None
         gradient = frozen_gradient(_one_look(asked), seen, engine=engine, note=note)  # type: ignore[arg-type]
         linear = nn.functional.one_hot(torch.tensor(targets), count).float()
         names = [network.classes[place] if layer is None else f"{layer} channel {place}" for place in targets]
-        run = _Run(recipe, gradient, linear, torch.tensor(targets), seen, network.temperature)
+        run = _Run(recipe, gradient, linear, torch.tensor(targets), seen, temperature)
         made = parameters(recipe.parameters, len(targets), size, generator, recipe.natural, Colour(recipe.natural))
         losses, strip, frames = run.climb(made, generator, loop, progress)
         images = made.images().detach().numpy()
@@ -161,25 +167,26 @@ class _Run:
     linear: Tensor
     groups: Tensor
     seen: int
-    temperature: float
+    temperature: float | None
+    """None where what is climbed are channels, not classes."""
 
     def climb(
         self, made: Any, generator: torch.Generator, loop: bool, progress: Told | None
     ) -> tuple[dict[str, NDArray[np.float32]], list[Step], list[Pixels]]:
         """All steps: the parts of the loss, the pictures of some steps, and of more for a film."""
         recipe, terms = self.recipe, self.recipe.terms
-        optimiser = torch.optim.Adam(made.leaves, lr=recipe.rate)
+        optimiser = torch.optim.Adam(made.leaves, lr=recipe.rate, fused=True)
         losses: dict[str, list[Tensor]] = {}
         strip: list[Step] = []
         frames: list[Pixels] = []
         shown = {step for step in SHOWN_STEPS if step < recipe.steps} if loop else set()
-        every = max(1, recipe.steps // 60)
+        every = -(-recipe.steps // FRAMES)
         for step in range(recipe.steps):
             images = made.images()
             if step in shown:
                 strip.append(self._shown(step, images))
             if loop and step % every == 0:
-                frames.append(_pixels(images))
+                frames.append(self._frame(images))
             seen = view(images, self.seen, recipe.transforms, generator)
             logits, gradient = self.gradient(seen.detach(), self.linear, terms.entropy)
             climbed = (self.linear * logits).sum(1) - terms.entropy * logits.logsumexp(1)
@@ -195,14 +202,16 @@ class _Run:
         images = made.images()
         strip.append(self._shown(recipe.steps, images))
         if loop:
-            frames.append(strip[-1].pixels)
+            frames.append(self._frame(images))
         return {name: torch.stack(values).numpy() for name, values in losses.items()}, strip, frames
 
     def _shown(self, step: int, images: Tensor) -> Step:
-        whole = nn.functional.interpolate(images.detach(), size=self.seen, mode="bilinear", antialias=True, align_corners=False)
-        logits = self.gradient.logits(whole)
-        probs = ((logits / self.temperature).softmax(1) * self.linear).sum(1).numpy()
-        return Step(step, _pixels(images), probs)
+        logits = self.gradient.logits(_resized(images, self.seen))
+        answers = logits if self.temperature is None else (logits / self.temperature).softmax(1)
+        return Step(step, _pixels(images), (answers * self.linear).sum(1).numpy())
+
+    def _frame(self, images: Tensor) -> Pixels:
+        return _pixels(_resized(images, min(self.seen, images.shape[2])))
 
 
 def _one_look(network: nn.Module) -> nn.Module:
@@ -210,6 +219,12 @@ def _one_look(network: nn.Module) -> nn.Module:
     if isinstance(network, Grafted) and network.mirrored:
         return Grafted(network.backbone, network.head, network.classes, network.temperature, mirrored=False)
     return network
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    if images.shape[2] == size:
+        return images.detach()
+    return nn.functional.interpolate(images.detach(), size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _pixels(images: Tensor) -> Pixels:

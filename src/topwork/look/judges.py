@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from topwork.bundle import is_bundle
 from topwork.classifier import Classifier
+from topwork.features.extract import second_look
 from topwork.grafted import Grafted, grafted
 from topwork.pictures.decode import Pixels, to_pixels
 from topwork.zoo import load_backbone
@@ -28,10 +29,11 @@ class Verdict:
 
     label: str
     """The judge's own answer."""
-    probability: float
-    """That the judge gives the class that was asked for, in [0, 1]; 0 where it does not know the class."""
-    agrees: bool
-    unsaved: float
+    probability: float | None
+    """That the judge gives the class that was asked for, in [0, 1]; None where it knows no class of that name."""
+    agrees: bool | None
+    """None where it cannot."""
+    unsaved: float | None
     """The same probability before the picture was rounded to 8 bits."""
 
 
@@ -53,8 +55,10 @@ def judged(network: Grafted, pixels: Pixels, images: NDArray[np.float32], wanted
     for row, earlier, name in zip(probs, before, wanted, strict=True):
         place = network.classes.index(name) if name in network.classes else None
         label = network.classes[int(row.argmax())]
-        saved, unsaved = (0.0, 0.0) if place is None else (float(row[place]), float(earlier[place]))
-        verdicts.append(Verdict(label, saved, label == name, unsaved))
+        if place is None:
+            verdicts.append(Verdict(label, None, None, None))
+        else:
+            verdicts.append(Verdict(label, float(row[place]), label == name, float(earlier[place])))
     return verdicts
 
 
@@ -64,10 +68,15 @@ def probabilities(network: Grafted, pixels: Sequence[Pixels]) -> NDArray[np.floa
     found = []
     with torch.inference_mode():
         for place in range(0, len(pixels), AT_ONCE):
-            seen = [to_pixels(Image.fromarray(one), geometry) for one in pixels[place : place + AT_ONCE]]
-            images = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).float() / 255
-            found.append(network.probs(images).numpy())
+            some = [Image.fromarray(one) for one in pixels[place : place + AT_ONCE]]
+            first = _images([to_pixels(one, geometry) for one in some])
+            second = _images([second_look(one, geometry) for one in some]) if network.mirrored else None
+            found.append(network.probs(first, second).numpy())
     return np.concatenate(found)
+
+
+def _images(pixels: Sequence[Pixels]) -> Tensor:
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
 
 
 def _float_probabilities(network: Grafted, images: NDArray[np.float32]) -> NDArray[np.float32]:

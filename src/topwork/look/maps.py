@@ -63,9 +63,10 @@ def layer_maps(backbone: Backbone, image: Tensor, names: Sequence[str]) -> dict[
     for name in names:
         if name not in outputs:
             raise InputError(f"{name}: this layer does not run on a picture. See --list-layers.")
-        maps = as_maps(backbone, outputs[name])
+        output = outputs[name][-1]
+        maps = as_maps(backbone, output)
         if maps is None:
-            shape = tuple(outputs[name].shape[1:])
+            shape = tuple(output.shape[1:])
             raise InputError(f"{name}: its output {shape} has no height and width left to show. Choose an earlier layer.")
         found[name] = maps[0].float().numpy()
     return found
@@ -76,7 +77,7 @@ def stage_layers(backbone: Backbone, image: Tensor) -> list[str]:
     names = [name for name, _ in backbone.spec.stages]
     with watched(backbone, names) as outputs, torch.inference_mode():
         run(backbone, image)
-    seen = [name for name in names if name in outputs and as_maps(backbone, outputs[name]) is not None]
+    seen = [name for name in names if name in outputs and as_maps(backbone, outputs[name][-1]) is not None]
     if not seen:
         raise InputError(f"{backbone.spec.id}: no stage of it has maps to show. See --list-layers, and name one with --layer.")
     places = np.unique(np.linspace(0, len(seen) - 1, min(6, len(seen))).round().astype(int))
@@ -111,27 +112,34 @@ def first_filters(backbone: Backbone, most: int = 32) -> list[NDArray[np.float32
     """Filters (h, w, 3) in [0, 1] of the first layer that sees colours; each stretched to its own range. Empty if none."""
     for module in backbone.network.modules():
         weight = getattr(module, "weight", None)
+        kernel = getattr(module, "kernel", None)
+        kernel = getattr(kernel, "value", kernel)
+        if isinstance(kernel, Tensor) and kernel.ndim == 4:  # Keras: (h, w, colours, filters)
+            weight = kernel.permute(3, 2, 0, 1)
         if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[1] == 3 and min(weight.shape[2:]) > 1:
             filters = weight.detach()[:most].permute(0, 2, 3, 1).float().numpy()
+            filters = filters[..., ::-1] if backbone.spec.channels == "BGR" else filters
             low, high = filters.min((1, 2, 3), keepdims=True), filters.max((1, 2, 3), keepdims=True)
             return list((filters - low) / np.maximum(high - low, 1e-9))
     return []
 
 
 @contextmanager
-def watched(backbone: Backbone, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """The outputs of named layers, filled while the network runs. Raises UnknownName."""
-    outputs: dict[str, Tensor] = {}
+def watched(backbone: Backbone, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """The outputs of named layers, one for each time that the network runs. Raises UnknownName."""
+    outputs: dict[str, list[Tensor]] = {}
     known = backbone.layer_names()
     hooks = []
     for name in names:
         if name not in known:
             raise UnknownName("layer", name, known)
 
-        def keep(_module: Any, _given: Any, output: Any, name: str = name) -> None:
+        def keep(_module: Any, _given: Any, output: Any, name: str = name) -> Any:
             value = first_tensor(output)
             if value is not None:
-                outputs[name] = value
+                outputs.setdefault(name, []).append(value)
+            # What follows may change its input in place: it gets a copy, and what is kept stays this layer's own.
+            return output.clone() if isinstance(output, Tensor) else None
 
         hooks.append(backbone.network.get_submodule(name).register_forward_hook(keep))
     try:
@@ -147,12 +155,16 @@ def run(backbone: Backbone, images: Tensor) -> Tensor:
     return features
 
 
-def as_maps(backbone: Backbone, output: Tensor) -> Tensor | None:
-    """A layer's output as maps (N, C, h, w), from (N, C, h, w), (N, h, w, C) or tokens (N, T, C); None where it has none."""
-    if output.ndim == 4 and getattr(backbone.network, "output_fmt", "NCHW") == "NHWC":
-        output = output.permute(0, 3, 1, 2)
+def as_maps(backbone: Backbone, output: Tensor, count: int = 1) -> Tensor | None:
+    """The output of a layer for `count` square pictures as maps (N, C, h, w), from (N, C, h, w), (N, h, w, C) or tokens
+    (N, T, C); None where it has none: no place is left, or they are windows or heads of attention.
+    """
+    if len(output) != count:
+        return None
     if output.ndim == 4:
-        return output if min(output.shape[2:]) > 1 else None
+        if last_is_channel(backbone, output.shape):
+            output = output.permute(0, 3, 1, 2)
+        return output if output.shape[2] == output.shape[3] > 1 else None
     if output.ndim != 3:
         return None
     # Class tokens stand before the patches, from where they join on: the embedding of the patches has none yet.
@@ -161,6 +173,14 @@ def as_maps(backbone: Backbone, output: Tensor) -> Tensor | None:
         if side > 1 and side * side == output.shape[1] - prefix:
             return output[:, prefix:].transpose(1, 2).reshape(len(output), -1, side, side)
     return None
+
+
+def last_is_channel(backbone: Backbone, shape: Sequence[int]) -> bool:
+    """Whether maps of this shape (N, ., ., .) hold their channels last: what is square tells, else the network's own way."""
+    first, last = shape[2] == shape[3], shape[1] == shape[2]
+    network = backbone.network
+    usual = getattr(network, "output_fmt", "NCHW") == "NHWC" or bool(getattr(network, "channels_last", False))
+    return last if first != last else usual
 
 
 def first_tensor(output: Any) -> Tensor | None:

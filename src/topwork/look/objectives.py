@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from topwork.errors import InputError, UnknownName
 from topwork.grafted import Grafted
+from topwork.look.maps import first_tensor, last_is_channel
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,24 @@ class Channels(nn.Module):
         self.kept: Any = None
         module = network.backbone.network.get_submodule(layer)
 
-        def keep(_module: nn.Module, _given: Any, output: Any) -> None:
-            self.kept = output[0] if isinstance(output, (tuple, list)) else output
+        def keep(_module: nn.Module, _given: Any, output: Any) -> Any:
+            self.kept = first_tensor(output)
+            # What follows may change its input in place: it gets a copy.
+            return output.clone() if isinstance(output, Tensor) else None
 
         self.hook = module.register_forward_hook(keep)
 
     def forward(self, images: Tensor) -> Tensor:
         """Mean of each channel (N, C)."""
-        backbone = self.network.backbone
+        backbone, self.kept = self.network.backbone, None
         backbone._run(backbone.network, backbone.normalised(images))
-        output: Tensor = self.kept
+        if not isinstance(self.kept, Tensor) or len(self.kept) != len(images) or not 2 <= self.kept.ndim <= 4:
+            raise InputError(
+                f"{self.layer}: gives no channels of whole pictures. See topwork look --list-layers, and name another."
+            )
+        output = self.kept
         if output.ndim == 4:
-            channels_last = getattr(backbone.network, "output_fmt", "NCHW") == "NHWC"
-            return output.mean((1, 2) if channels_last else (2, 3))
+            return output.mean((1, 2) if last_is_channel(backbone, output.shape) else (2, 3))
         return output.mean(1) if output.ndim == 3 else output
 
     def extra_repr(self) -> str:

@@ -69,18 +69,28 @@ def captioned(
         show(axes, picture)
         words = _wrapped(name, side)
         if name:
-            axes.text(0, -0.05 / side, "\n".join(words), transform=axes.transAxes, fontsize=9, weight="bold", **style)
+            axes.text(
+                0,
+                -0.05 / side,
+                "\n".join(words),
+                transform=axes.transAxes,
+                fontsize=9,
+                weight="bold",
+                parse_math=False,
+                **style,
+            )
         if faint:
             lower = -(0.06 + 0.165 * len([word for word in words if word])) / side
-            axes.text(0, lower, faint, transform=axes.transAxes, fontsize=7.5, va="top", color=FAINT)
+            axes.text(0, lower, faint, transform=axes.transAxes, fontsize=7.5, va="top", color=FAINT, parse_math=False)
     if note:
-        figure.text(margin / wide, 0.1 / height, note, fontsize=7.5, color=FAINT, va="bottom")
+        figure.text(margin / wide, 0.1 / height, note, fontsize=7.5, color=FAINT, va="bottom", parse_math=False)
     return figure
 
 
 def heading(figure: Figure, title: str, height: float) -> None:
     """A title at the upper left of a figure of that height in inches."""
-    figure.text(0.2 / figure.get_figwidth(), 1 - 0.12 / height, title, fontsize=12, color=INK, weight="bold", va="top")
+    style: dict[str, Any] = {"fontsize": 12, "color": INK, "weight": "bold", "va": "top", "parse_math": False}
+    figure.text(0.2 / figure.get_figwidth(), 1 - 0.12 / height, title, **style)
 
 
 def show(axes: Any, picture: NDArray[Any], **how: Any) -> None:
@@ -92,13 +102,19 @@ def show(axes: Any, picture: NDArray[Any], **how: Any) -> None:
         spine.set_visible(False)
 
 
-def strip(steps: Sequence[tuple[int, Pixels, NDArray[np.float32]]], classes: Sequence[str], title: str) -> Figure:
-    """The way to ideal pictures: a row for each, a column for each (step, pixels (N, H, W, 3), probabilities (N,))."""
+def strip(
+    steps: Sequence[tuple[int, Pixels, NDArray[np.float32]]], classes: Sequence[str], title: str, shares: bool = True
+) -> Figure:
+    """The way to ideal pictures: a row for each, a column for each (step, pixels (N, H, W, 3), answers (N,)).
+
+    shares: the answers are probabilities.
+    """
     pictures, captions = [], []
     for place, name in enumerate(classes):
         for number, pixels, probs in steps:
             pictures.append(pixels[place])
-            captions.append((name if number == steps[0][0] else "", f"step {number:,}: {percent(float(probs[place]))}"))
+            answer = percent(float(probs[place])) if shares else f"{float(probs[place]):.3g}"
+            captions.append((name if number == steps[0][0] else "", f"step {number:,}: {answer}"))
     return captioned(pictures, captions, title, columns=len(steps), side=1.5)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from topwork.bundle import is_bundle
 from topwork.classifier import Classifier
 from topwork.errors import InputError
-from topwork.grafted import Grafted, backbone_of
+from topwork.features.extract import second_look
+from topwork.grafted import Grafted, VotingHead, backbone_of
 from topwork.look.attribution import Attribution, explain, faithfulness
 from topwork.look.judges import open_network
 from topwork.look.maps import first_filters, layer_maps, layers, main_directions, stage_layers, strongest
@@ -36,6 +37,8 @@ class Seen:
     """(size, size, 3)."""
     image: Tensor
     """(1, 3, size, size) in [0, 1]."""
+    second: Tensor
+    """The second look that some heads want, of the same shape."""
 
 
 def open_backbone(source: str, weights: str = "pretrained") -> Backbone:
@@ -49,17 +52,20 @@ def see(backbone: Backbone, picture: str) -> Seen:
     """A picture's file as the network sees it. Raises InputError with the reason where it cannot be used."""
     geometry = backbone.spec.geometry
     try:
-        pixels = to_pixels(decode(read_bytes(Path(picture)), picture, geometry).image, geometry)
+        image = decode(read_bytes(Path(picture)), picture, geometry).image
     except BadPicture as error:
         raise InputError(f"{picture}: {error.reason.value}: {error.detail}. Expected a picture that can be read.") from error
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    return Seen(pixels, image)
+    looks = to_pixels(image, geometry), second_look(image, geometry)
+    first, second = (torch.from_numpy(one).permute(2, 0, 1)[None].float() / 255 for one in looks)
+    return Seen(looks[0], first, second)
 
 
-def check_png(out: Path) -> None:
-    """Raise InputError unless a PNG may be written at `out`."""
-    if out.suffix.lower() != ".png":
-        raise InputError(f"{out}: expected a name ending in .png.")
+def check_png(out: Path, picture: str = "") -> None:
+    """Raise InputError unless a PNG may be written at `out`, which is not the picture itself."""
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise InputError(f"{out}: expected the name of a file ending in .png.")
+    if picture and out.exists() and out.samefile(picture):
+        raise InputError(f"{out}: is the picture itself, and would be lost. Give another name.")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: the folder {out.absolute().parent} does not exist. Make it first.")
 
@@ -76,7 +82,7 @@ def look(
 
     pca: the three main directions of each layer as colours, instead of its strongest channels. Raises TopworkError.
     """
-    check_png(out)
+    check_png(out, picture)
     backbone = open_backbone(source, weights)
     seen = see(backbone, picture)
     names = stage_layers(backbone, seen.image) if layer == "all" else [layer]
@@ -134,11 +140,11 @@ def explained(
     check: also tell whether taking the most telling pixels away, or showing them first, moves the answer more than pixels
     drawn at random do. Raises TopworkError.
     """
-    check_png(out)
+    check_png(out, picture)
     network = open_network(source, weights)
     seen = see(network.backbone, picture)
     with torch.inference_mode():
-        probs = network.probs(seen.image)[0]
+        probs = network.probs(seen.image, seen.second)[0]
     target = int(probs.argmax()) if wanted is None else class_named(wanted, network.classes)
     linear = torch.zeros(len(network.classes))
     linear[target] = 1
@@ -148,6 +154,10 @@ def explained(
         if other == target:
             raise InputError(f"--against {against}: this is the class itself. Name another one.")
         linear[other] = -1
+    if method == "ig" and isinstance(network.head, VotingHead):  # the nearest alone change at once: nothing to integrate
+        network = open_network(source, weights, every_vote=True)
+        assert isinstance(network.head, VotingHead)  # noqa: S101
+        network.head.level = True
     found = explain(network, seen.image, linear, method, layer=layer)
     name = network.classes[target]
     document: dict[str, Any] = {
@@ -227,7 +237,9 @@ def _overlay(seen: Seen, found: Attribution, document: dict[str, Any]) -> Any:
     bar.outline.set_visible(False)
     words = {"gradcam": "Grad-CAM", "ig": "integrated gradients", "smoothgrad": "SmoothGrad", "occlusion": "occlusion"}
     note = words[found.method] + (f" at {found.layer}" if found.layer else "")
-    figure.text(0.2 / wide, 0.12 / height, f"{note}; {Path(document['network']).name}", fontsize=8, color=FAINT)
+    figure.text(
+        0.2 / wide, 0.12 / height, f"{note}; {Path(document['network']).name}", fontsize=8, color=FAINT, parse_math=False
+    )
     return figure
 
 

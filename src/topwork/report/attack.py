@@ -23,11 +23,18 @@ def attack(facts: Facts, thumbnails: Thumbnails) -> str:
         )
         for point in curve
     ]
+    there = found.get("showing_target") or 0
     through = "the saved file, opened as any picture" if found.get("through") == "file" else "what the network sees"
+    change = (
+        "each value of a picture was changed by at most this much"
+        if found.get("norm") == "linf"
+        else "a picture was changed by at most this length (the root of the sum of the squares of what its values changed by)"
+    )
     lead = (
-        f"Of {plural(found.get('n'), 'picture')} that are read rightly, how many are still after each value of a picture was "
-        f"changed by at most this much ({safe(figure(found.get('attack')))}; through {through}). "
+        f"Of {plural(found.get('n'), 'picture')} that are read rightly, how many are still after {change} "
+        f"({safe(figure(found.get('attack')))}; through {through}). "
         f"{count(found.get('misread') or 0)} were misread to begin with and do not count."
+        + (f" Nor do {plural(there, 'picture')} that show the target already." if there else "")
     )
     return section(
         "attack",

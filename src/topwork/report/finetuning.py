@@ -20,7 +20,7 @@ def finetuning(facts: Facts) -> str:
     kept = (
         "This is the fine-tuned network."
         if tuned.get("taken")
-        else "The probe's network was kept as it was; the fine-tuned one is not in this bundle."
+        else "The network was kept as it was; the fine-tuned one is not in this bundle."
     )
     said = str(tuned.get("sentence", ""))
     refit = tuned.get("refit") or {}
@@ -51,7 +51,7 @@ def _comparison(tuned: Facts) -> str:
     rows: list[tuple[str, Facts]] = []
     for kind, pictures in (("test", "test"), ("validation", "validation")):
         found = tuned.get(kind) or {}
-        for when, who in (("before", "Probe"), ("after", "Fine-tuned")):
+        for when, who in (("before", "Before"), ("after", "Fine-tuned")):
             score = {
                 "accuracy": found.get(when),
                 "accuracy_low": found.get(f"{when}_low"),
@@ -63,7 +63,7 @@ def _comparison(tuned: Facts) -> str:
         "The validation pictures decided, the test pictures only tell. Both networks answered the same ones; McNemar's exact "
         "test counts those that only one of them got right."
     )
-    return part("Probe and fine-tuned network", told, charts.intervals(rows))
+    return part("Before and after fine-tuning", told, charts.intervals(rows))
 
 
 def _robustness(found: Facts) -> str:
@@ -72,7 +72,7 @@ def _robustness(found: Facts) -> str:
     for before, after in zip(found.get("before") or [], found.get("after") or [], strict=True):
         levels = figure(number(before.get("epsilon_255")))
         where = f"attacked at {levels}/255" if number(before.get("epsilon")) else "as they are"
-        for who, point in (("Probe", before), ("Fine-tuned", after)):
+        for who, point in (("Before", before), ("Fine-tuned", after)):
             score = {"accuracy": point.get("accuracy"), "accuracy_low": point.get("low"), "accuracy_high": point.get("high")}
             rows.append((f"{who}, {where}", score))
     if not rows:
@@ -92,8 +92,8 @@ def _curves(history: Sequence[Facts], best: int, attacked: bool) -> str:
     right = _panel("right (%)", history, (("train_accuracy", "training"), ("accuracy", "validation")), best, True)
     seen = "pictures attacked at full strength" if attacked else "the plain pictures"
     told = (
-        f"Epoch 0 is the probe; those of epoch {best} were the best. The training loss has smoothed labels and dropout in it, "
-        f"the validation loss {seen} at the best temperature, so the two stand on scales of their own."
+        f"Epoch 0 is the network before; those of epoch {best} were the best. The training loss has smoothed labels and dropout"
+        f" in it, the validation loss {seen} at the best temperature, so the two stand on scales of their own."
     )
     return part("Learning curves", told, f'<div class="columns curves"><figure>{loss}</figure><figure>{right}</figure></div>')
 
