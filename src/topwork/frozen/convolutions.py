@@ -40,7 +40,8 @@ def convolution_back_rule(made: Making, node: Node) -> list[Output]:
 def convolution_back(made: Making, node: Node, begin: Sequence[int], end: Sequence[int]) -> Output:
     """The gradient to a convolution's input, less a margin of rows and columns that nobody asks for.
 
-    It is itself a convolution, for which the processor has fast kernels, strided and depthwise ones too.
+    It is itself a convolution, and where that pays it is written as an ordinary one: of stride 1, for only what lies before
+    such a one does OpenVINO compute in a lower precision; and strided by groups, whose own kernels are slow there.
     """
     gradient, images, weight, _, stride, padding, dilation, turned, _, groups = node.args[:10]
     if turned:
@@ -52,9 +53,31 @@ def convolution_back(made: Making, node: Node, begin: Sequence[int], end: Sequen
         want + 2 * p - ((have - 1) * s + d * (k - 1) + 1)
         for want, p, have, s, d, k in zip(wanted, padding, given, stride, dilation, kernel, strict=True)
     ]
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    before = [r - p for r, p in zip(reach, begin, strict=True)]
+    after = [r - p + more - (s - 1) for r, p, more, s in zip(reach, end, left, stride, strict=True)]
+    if (set(stride) == {1} or groups > 1) and min(*before, *after) >= 0:
+        convolve = made.ops.convolution if groups == 1 else made.ops.group_convolution
+        weights = made.turned_weights(weight, groups)
+        return convolve(spaced(made, gradient, stride), weights, [1, 1], before, after, list(dilation))
     back = made.ops.convolution_backprop_data if groups == 1 else made.ops.group_convolution_backprop_data
     weights = made.weights(weight, groups, back=True)
     return back(made.of(gradient), weights, list(stride), None, begin, end, list(dilation), output_padding=left)
+
+
+def spaced(made: Making, node: Node, stride: Sequence[int]) -> Output:
+    """Maps with stride - 1 zeros after each row and column."""
+    if set(stride) == {1}:
+        return made.of(node)
+    sides = [side * step for side, step in zip(made.shape(node)[2:], stride, strict=True)]
+    places = [(np.arange(side) % step == 0).astype(np.float32) for side, step in zip(sides, stride, strict=True)]
+    return made.ops.multiply(repeated(made, made.of(node), sides), made.constant(np.outer(*places)[None, None]))
+
+
+def repeated(made: Making, maps: Output, sides: Sequence[int]) -> Output:
+    """Maps scaled up to `sides`, whole multiples of theirs: each value fills a window."""
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "axes": made.whole([2, 3])}
+    return made.ops.interpolate(maps, made.whole(sides), "nearest", "sizes", **how)
 
 
 def zero_margin(node: Node) -> tuple[list[int], list[int]] | None:
@@ -135,8 +158,14 @@ def pool_back_rule(made: Making, node: Node) -> Output:
 
     every = np.ones(kernel, np.float32)
     if list(kernel) == list(stride):  # windows do not overlap: one comparison for all places
-        mine = made.ops.convert(made.ops.equal(made.of(images), spread(maximum, every)), "f32")
-        return made.ops.multiply(spread(shared(gathered(mine, every)), every), mine)
+
+        def filled(values: Output) -> Output:
+            if any(left) or any(padding):
+                return spread(values, every)
+            return repeated(made, values, wanted)
+
+        mine = made.ops.convert(made.ops.equal(made.of(images), filled(maximum)), "f32")
+        return made.ops.multiply(filled(shared(gathered(mine, every))), mine)
     places = np.eye(every.size, dtype=np.float32).reshape(-1, *kernel)
     hold = [made.ops.convert(made.ops.equal(gathered(made.of(images), place), maximum), "f32") for place in places]
     shares = shared(functools.reduce(made.ops.add, hold))

@@ -28,7 +28,7 @@ from topwork.zoo.backbone import state_sha256
 
 Engine = Literal["auto", "openvino", "torch"]
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Part of a kept graph's key: raise it when the rules change."""
 
 

@@ -78,6 +78,15 @@ class Making:
                 return np.int64
         return np.float32
 
+    def turned_weights(self, node: Node, groups: int) -> Output:
+        """A convolution's weight as that of the convolution which takes gradients back through it."""
+        name = f"{node.target}/{groups}/turned"
+        if name not in self._constants:
+            weight = self.array(node)[..., ::-1, ::-1]
+            weight = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).swapaxes(1, 2)
+            self._constants[name] = self.constant(weight[0] if groups == 1 else weight)
+        return self._constants[name]
+
     def weights(self, node: Node, groups: int, back: bool = False) -> Output:
         """A convolution's weight, as a constant of its own for each direction.
 
