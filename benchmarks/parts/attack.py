@@ -9,7 +9,7 @@ from pathlib import Path
 from contest import Contender, ContenderFailed, Run, race, run_once, topwork_command
 from photos import read_all
 from results import Part, wilson
-from settings import Settings, cache_with_engine, copied_cache, fresh_cache, get_ready
+from settings import Settings, cache_with_engine, copied_cache, fresh_cache, get_ready, warm_up
 
 OURS, FOOLBOX, TORCHATTACKS, ART = "topwork", "foolbox", "torchattacks", "ART"
 LIBRARIES = {FOOLBOX: "foolbox", TORCHATTACKS: "torchattacks", ART: "art"}
@@ -59,6 +59,7 @@ def measure(settings: Settings) -> Part:
         speed(part, settings, pictures)
         strength(part, settings, pictures)
         through_file(part, settings, folder)
+        ensemble(part, settings)
         one_photo(part, settings)
     except ContenderFailed as error:
         part.failures["attack"] = str(error)
@@ -172,6 +173,21 @@ def through_file(part: Part, settings: Settings, folder: Path) -> None:
         part.add(f"topwork attack --through {through}", "pgd at 8/255: fooled", "%", [100 * fooled[through] / point["n"]], note)
         part.add(f"topwork attack --through {through}", "the whole process", "s", [run.seconds])
     part.check("fooled through the file / through the input", [100 * fooled["file"] / fooled["input"]], 99, ">=", "%")
+
+
+def ensemble(part: Part, settings: Settings) -> None:
+    """What the ensemble of attacks leaves of a bundle's test pictures, and whether the controls pass."""
+    cache, sets = cache_with_engine(settings), settings.data / "cats-vs-dogs"
+    bundle = settings.new("cats-vs-dogs.topwork")
+    warm_up(cache, "fit", sets / "train", "-o", bundle, "--json")
+    words = ["attack", bundle, sets / "test", "--attack", "ensemble", "--epsilon", "4/255", "--json", "-q"]
+    words += ["--most", "4" if settings.quick else "100"]
+    run = run_once(Contender("topwork attack, ensemble", topwork_command(*words), {"TOPWORK_CACHE": str(cache)}))
+    point, controls = run.answer["curve"][-1], run.answer["controls"]
+    failed = [one["name"] for one in controls if not one["passed"]]
+    note = f"n {point['n']}, controls that failed: {', '.join(failed) or 'none'} of {len(controls)}"
+    part.check(f"cats-vs-dogs, ensemble at 4/255: left ({note})", [100 * point["share"]], 0, "<=", "%")
+    part.add("topwork attack, ensemble", "the whole process", "s", [run.seconds])
 
 
 def one_photo(part: Part, settings: Settings) -> None:

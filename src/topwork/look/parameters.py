@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -97,16 +97,31 @@ class Colour:
     """Of the way from the median deviation to the 95th percentile."""
 
     def __call__(self, planes: Tensor, mean: Tensor) -> Tensor:
-        """planes (N, 3, H, W) along the axes, of any size; mean (N, 3, 1, 1), 0: that of photos -> images in [0, 1]."""
+        """planes (N, 3, H, W) along the axes, each of mean 0; mean (N, 3, 1, 1), 0: that of photos -> images in [0, 1]."""
         bounds = torch.tensor(self.natural.deviations)
         low, high = self.least * bounds[:, 1], bounds[:, 1] + self.most * (bounds[:, 2] - bounds[:, 1])
-        spread = planes.std((2, 3), keepdim=True).clamp_min(1e-8)
+        spread = torch.linalg.vector_norm(planes, dim=(2, 3), keepdim=True) / planes[0, 0].numel() ** 0.5
+        spread = spread.clamp_min(1e-8)
         wanted = torch.minimum(torch.maximum(spread, low.view(1, 3, 1, 1)), high.view(1, 3, 1, 1))
-        planes = planes * (wanted / spread) + torch.tanh(mean) * bounds[:, 1].view(1, 3, 1, 1)
-        colours = torch.einsum("naxy,ac->ncxy", planes, torch.tensor(self.natural.axes))
-        return clipped(colours + torch.tensor(self.natural.mean).view(1, 3, 1, 1))
+        axes = torch.tensor(self.natural.axes)
+        # Scaled, turned into colours and shifted in one pass over the pictures.
+        turn = (wanted / spread).view(-1, 1, 3) * axes.T  # (N, colours, axes)
+        shift = (torch.tanh(mean) * bounds[:, 1].view(1, 3, 1, 1)).view(-1, 1, 3) @ axes + torch.tensor(self.natural.mean)
+        colours = torch.baddbmm(shift.transpose(1, 2), turn, planes.flatten(2))
+        return clipped(colours.view_as(planes))
 
 
 def clipped(values: Tensor) -> Tensor:
     """Values in [0, 1], with the gradient of the values themselves, so that what is clipped can still come back."""
-    return values + (values.clamp(0, 1) - values).detach()
+    found: Tensor = _Clipped.apply(values)
+    return found
+
+
+class _Clipped(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
