@@ -6,12 +6,14 @@ import itertools
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from running import Cli
 from topwork.classifier import Classifier
@@ -275,7 +277,42 @@ def test_mistakes_are_told(bundle: Path, painted: Path, tmp_path: Path, cli: Cli
     assert done.code == 1 and "--scratch" in done.err and "expected room for" in done.err
     done = cli("finetune", bundle, painted, "-o", out, "--unfreeze", "1", "--lora", 4)
     assert done.code == 1 and "no linear layers" in done.err
+    for words, says in (
+        (("--lora", 4, "--unfreeze", "head"), "nothing of the network learns"),
+        (("--mixing", "cutmix", "--unfreeze", "head"), "Take mixup instead"),
+        (("--find-rate", tmp_path / "rate.txt"), "ending in .png, .svg or .pdf"),
+        (("--find-rate", tmp_path / "nowhere" / "rate.png"), "does not exist. Make it first"),
+        *(() if torch.cuda.is_available() else ((("--device", "cuda"), "there is no GPU"),)),
+    ):
+        done = cli("finetune", bundle, painted, "-o", out, *words)
+        assert done.code == 1 and says in done.err, done.err
     assert not out.exists()
+
+
+def test_a_network_that_learned_from_the_test_is_not_tested_by_it(
+    tuned: Path, bundle: Path, painted: Path, tmp_path: Path, cli: Cli
+) -> None:
+    from topwork.finetune.reading import fair, read
+    from topwork.pictures.sources import labelled_records
+
+    learned, plain = Classifier.load(tuned), Classifier.load(bundle)
+    turned = replace(plain, splits={"train": plain.splits["test"], "test": learned.splits["train"][:3]})
+    with pytest.raises(InputError, match="has learned from 3 of the test pictures"):
+        fair(learned, turned)
+    assert fair(plain, turned) is turned
+    with labelled_records(painted) as records:
+        assert any("judged too kindly" in note for note in read(learned, records, 0.25, 0).notes)
+        before = read(plain, records, 0.25, 0)
+    assert not any("judged too kindly" in note for note in before.notes)
+    folder = tmp_path / "more"
+    shutil.copytree(painted, folder)
+    copied = Path(before.found.records.rows[before.test[0]].path)
+    with Image.open(copied) as image:
+        image.resize((150, 150)).save(folder / copied.parent.name / "copy.png")
+    with labelled_records(folder) as records:
+        seen = read(plain, records, 0.25, 0)
+    assert "1 new pictures are near-copies of test pictures, left out" in seen.notes
+    assert len(seen.learn) + len(seen.validation) == len(before.learn) + len(before.validation)
 
 
 def test_a_rate_is_found_and_drawn(bundle: Path, painted: Path, tmp_path: Path, cli: Cli) -> None:

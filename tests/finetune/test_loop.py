@@ -81,6 +81,25 @@ def test_frozen_statistics_stay_frozen() -> None:
     assert not torch.equal(weights_of(ToyNetwork())["behind.1.running_mean"], weights_of(updated)["behind.1.running_mean"])
 
 
+def test_averaged_weights_go_with_averaged_statistics() -> None:
+    tricks = replace(BASE, batch_norm="updated", averaging="ema", epochs=2, interpolation="none")
+    model = ToyNetwork()
+    state = learn(model, replace(toy_ground(), start_counts=False), tricks)
+    name = "behind.1.running_mean"
+    assert state.average is not None and torch.equal(state.best[name], weights_of(model)[name])
+    assert not torch.equal(state.average[name], state.weights[name])
+    if state.best_epoch == 2:
+        assert torch.equal(state.best[name], state.average[name])
+
+
+def test_no_batch_of_one_where_batches_have_statistics() -> None:
+    count = len(toy_ground().train)
+    size = next(size for size in range(2, count) if count % size == 1)
+    for batch_norm in ("updated", "frozen"):
+        state = learn(ToyNetwork(), toy_ground(), replace(BASE, batch_norm=batch_norm, batch_size=size, epochs=1))
+        assert len(state.history) == 2
+
+
 def test_the_best_weights_come_back_and_the_start_may_be_the_best() -> None:
     model, ground = ToyNetwork(), toy_ground()
     state = learn(model, ground, replace(BASE, rate=0.05, epochs=6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,32 @@ def test_it_writes_the_table_and_says_how_it_judged(
     assert all(Path(file).is_file() for file in found["figures"])
     done = cli("tricks", painted, "-o", out, "--seeds", 2, "--most", 40, "--quiet")
     assert f"{found['verdict']} (paired t-tests over 2 seeds, p < 0.05 adjusted for 2 comparisons, Holm 1979)" in done.out
+
+
+@pytest.mark.usefixtures("warm")
+def test_an_interrupt_ends_it_without_a_table(painted: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "BASE", replace(experiment.BASE, epochs=2))
+    learn = experiment.learn
+
+    def ended(*given: Any, **how: Any) -> Any:
+        state = learn(*given, **how)
+        state.interrupted = True
+        return state
+
+    monkeypatch.setattr(experiment, "learn", ended)
+    done = cli("tricks", painted, "-o", tmp_path / "tricks", "--seeds", 2, "--most", 40, "--quiet")
+    assert done.code == 130 and not list((tmp_path / "tricks").glob("*"))
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_class_of_copies_is_told(painted: Path, tmp_path: Path, cli: Cli) -> None:
+    for name in ("red bars", "blue bars"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for place, file in enumerate(sorted((painted / name).iterdir())[:6]):
+            source = file if name == "red bars" else sorted((painted / name).iterdir())[0]
+            (tmp_path / "in" / name / f"{place}.png").write_bytes(source.read_bytes())
+    done = cli("tricks", tmp_path / "in", "-o", tmp_path / "tricks", "--seeds", 2, "--quiet")
+    assert done.code == 1 and "blue bars has 1 different pictures" in done.err
 
 
 def test_of_more_pictures_each_class_gives_as_many_as_can_be() -> None:

@@ -16,6 +16,7 @@ from topwork.commands.common import (
     Seed,
     Switch,
     Weights,
+    check_figure,
     number,
     percent,
     progress_bar,
@@ -112,7 +113,7 @@ def attack(
     bundle, pictures = _named(words, backbone)
     folder = pictures.is_dir() or pictures.suffix.lower() in (".csv", ".tsv")
     if out is not None:
-        _check_figure(out, pictures)
+        check_figure(out, pictures)
     if report and (bundle is None or not folder):
         raise InputError("--report: writes into a bundle's report what a folder gave. Give a bundle and a folder.")
     sizes = read_epsilons(epsilon, norm) if epsilon is not None else ()
@@ -200,17 +201,6 @@ def _folder_text(document: dict[str, Any], out: Path | None) -> list[str]:
     if out is not None:
         lines.append(f"  figure          {out}")
     return lines
-
-
-def _check_figure(out: Path, pictures: Path) -> None:
-    """Raises InputError where no figure can be written, or one would replace the photo: before the work and not after it."""
-    for file in (out, out.with_name(f"{out.stem}-attacked.png") if out.name else out):
-        if file.exists() and file.samefile(pictures):
-            raise InputError(f"{file}: is the photo itself, and would be lost. Give another name with -o.")
-    if not out.name or out.is_dir():
-        raise InputError(f"{out}: is a folder. Expected the name of a figure in it, such as {out / 'attack.png'}.")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: the folder {out.absolute().parent} does not exist. Make it first.")
 
 
 def _named(words: list[str], backbone: str | None) -> tuple[Path | None, Path]:

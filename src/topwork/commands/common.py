@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
+from topwork.errors import InputError
 from topwork.runtime import in_words
 
 EXIT_ERROR, EXIT_USAGE, EXIT_PARTIAL, EXIT_GATE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -109,6 +110,19 @@ def say(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
         print(json.dumps(document, indent=1, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
     else:
         print("\n".join(shown(line) for line in lines))
+
+
+def check_figure(out: Path, photo: Path | None = None) -> None:
+    """Raises InputError where no figure can be written, or one would replace the photo: before the work and not after it."""
+    for file in (out, out.with_name(f"{out.stem}-attacked.png") if out.name else out):
+        if photo is not None and file.exists() and file.samefile(photo):
+            raise InputError(f"{file}: is the photo itself, and would be lost. Give another name with -o.")
+    if not out.name or out.is_dir():
+        raise InputError(f"{out}: is a folder. Expected the name of a figure in it, such as {out / 'figure.png'}.")
+    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"{out}: expected a name ending in .png, .svg or .pdf.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: the folder {out.absolute().parent} does not exist. Make it first.")
 
 
 def warn(*lines: str) -> None:

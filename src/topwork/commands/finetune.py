@@ -24,6 +24,7 @@ from topwork.commands.common import (
     Switch,
     Verbose,
     Weights,
+    check_figure,
     number,
     percent,
     progress_bar,
@@ -130,6 +131,8 @@ def finetune(
     disk: dict[str, Any] = {"scratch": scratch, "scratch_folder": scratch_folder}
     settings = FinetuneSettings(unfreeze, tricks, folds=folds, device=device, force=force, seed=seed, **disk, **hard)
     check_place(out)
+    for figure in filter(None, (find_rate, robustness)):
+        check_figure(figure)
     stay_offline(offline)
     classifier = Classifier.load(bundle)
     tell = (lambda line: None) if quiet else warn
@@ -192,18 +195,12 @@ def _hardness(adversarial: bool, epsilon: str | None, steps: int | None, figure:
 
 
 def _new_head(classifier: Classifier, pictures: str, test: str | None, seed: int, progress: Any) -> Classifier:
+    from topwork.finetune.reading import fair
     from topwork.fitting import fit
 
     weights = str(classifier.parts["backbone.safetensors"]) if "backbone.safetensors" in classifier.parts else "pretrained"
-    return fit(
-        pictures,
-        test=test,
-        backbone=classifier.spec.id,
-        weights=weights,
-        engine=classifier.engine.name,
-        seed=seed,
-        progress=progress,
-    )
+    how: dict[str, Any] = {"backbone": classifier.spec.id, "weights": weights, "engine": classifier.engine.name, "seed": seed}
+    return fair(classifier, fit(pictures, test=test, progress=progress, **how))
 
 
 @contextlib.contextmanager
@@ -281,7 +278,7 @@ def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
         else f"  learned         {result['unfreeze']}",
         f"  epochs          {result['epochs']}, "
         + (f"the best was number {result['best_epoch']}" if result["best_epoch"] else "none better than the start")
-        + (f"; kept are weights {percent(result['share'])} of the way there" if result["share"] < 1 else ""),
+        + (f"; kept are weights {percent(result['share'])} of the way there" if result["share"] < 1 and outcome.taken else ""),
         *_refit(result["refit"]),
         f"  seconds         {result['seconds']:.0f}",
         f"  report          {result['report']}",

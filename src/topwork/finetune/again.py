@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from topwork.errors import StorageError
 from topwork.finetune.job import Fresh, Job
 from topwork.finetune.loop import Ground, State, learn_again
 from topwork.finetune.outcome import Candidate, fold_logits, refitted
@@ -55,15 +56,22 @@ def _answers(job: Job, fresh: Fresh, ground: Ground, state: State, fold: Rows) -
     """What a fold answers that nobody learned from; None if it was ended, which `state` is told."""
     seen, rows = job.seen, job.rows
     train = np.setdiff1d(np.arange(len(rows)), fold)
-    head = job.probe(rows[train])
-    model = fresh(head, rows[train])
-    end = learn_again(model, ground, job.settings.tricks, state, train)
-    if not end.whole:
-        state.interrupted, state.fault = end.interrupted, end.fault
+    try:
+        head = job.probe(rows[train])
+        model = fresh(head, rows[train])
+        end = learn_again(model, ground, job.settings.tricks, state, train)
+        if not end.whole:
+            state.interrupted, state.fault = end.interrupted, end.fault
+            return None
+        table = features_of(job.classifier, seen, rows[fold])
+        before = head.logits(table.read(0, len(table)))
+        after = fold_logits(job.classifier, seen, job.settings, job.backbone, model, rows[fold])
+    except KeyboardInterrupt:
+        state.interrupted = True
         return None
-    table = features_of(job.classifier, seen, rows[fold])
-    before = head.logits(table.read(0, len(table)))
-    after = fold_logits(job.classifier, seen, job.settings, job.backbone, model, rows[fold])
+    except StorageError as error:
+        state.fault = error
+        return None
     return before.tolist(), after.tolist()
 
 

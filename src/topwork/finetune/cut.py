@@ -187,7 +187,8 @@ class Behind(nn.Module):
             if owner in self.names or cut is None:
                 self.stages[owner or stage] = stage
         classifier = own.get_classifier() if self._classes else None  # type: ignore[operator]
-        self.classifier: nn.Module | None = classifier
+        # A network that was distilled has two.
+        self.classifier: nn.Module | None = nn.ModuleList(classifier) if isinstance(classifier, tuple) else classifier
 
     def forward(self, rows: Tensor) -> Tensor:
         """Features (N, D) of rows (N, row)."""
@@ -227,7 +228,9 @@ class Behind(nn.Module):
     def _row(self, kept: list[Tensor], trunk: Tensor) -> Tensor:
         last = self.network.forward_head(trunk, pre_logits=True).flatten(1)  # type: ignore[operator]
         if self.classifier is not None:
-            return torch.cat([*kept, last, self.classifier(last).softmax(1)], dim=1)
+            plain = isinstance(self.classifier, nn.Linear)
+            answers = self.classifier(last) if plain else self.network.forward_head(trunk)  # type: ignore[operator]
+            return torch.cat([*kept, last, answers.softmax(1)], dim=1)
         return torch.cat([*kept, last], dim=1)
 
 

@@ -20,6 +20,7 @@ from topwork.finetune.activations import Activations
 from topwork.finetune.frozen import Frozen, behind, layout_of
 from topwork.finetune.learner import Learner
 from topwork.finetune.loop import Ground, answers, learn
+from topwork.finetune.lora import adapt
 from topwork.finetune.tricks import Tricks
 from topwork.heads.calibrate import fit_temperature
 from topwork.heads.metrics import softmax
@@ -92,6 +93,8 @@ def try_depths(
         part = behind(backbone, frozen, cut, tricks.precision, tricks.batch_norm == "frozen")
         here = replace(data, parts=frozen.prefix.columns(cut), layout=layout_of(part))
         names = tuple(f"behind.network.{name}." for name in part.names)
+        if tricks.lora:
+            adapt(part, tricks.lora, ground.seed)
         model = Learner(part, head())
         state = learn(model, replace(ground, data=here, train=train, blocks=names, start_counts=False), short)
         if state.interrupted:

@@ -93,7 +93,10 @@ def behind(backbone: Backbone, frozen: Frozen, cut: str, precision: str = "f32",
 
 def layout_of(part: Behind) -> tuple[int, int, int, int] | None:
     """(start, height, width, channels) of the maps in a row that `part` is fed, where there are any."""
-    if len(part.shape) != 3:
+    if part.cut is None:
+        size = part.spec.geometry.size
+        return 0, size, size, 3
+    if len(part.shape) != 3 or getattr(part.network, "output_fmt", "NCHW") == "NHWC":
         return None
     channels, height, width = part.shape
     return part.pooled, height, width, channels

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.classifier import Classifier
-from topwork.errors import WeightsError
+from topwork.errors import InputError, WeightsError
 from topwork.features.engines import cuda_available
 from topwork.features.extract import Progress
 from topwork.finetune.adversarial import hardening
@@ -100,7 +100,9 @@ class Job:
 def job_of(
     classifier: Classifier, seen: Seen, settings: FinetuneSettings, say: Say, progress: Progress | None, began: float
 ) -> Job:
-    """The job of fine-tuning a classifier on the pictures that were read since `began`. Raises WeightsError."""
+    """The job of fine-tuning a classifier on the pictures that were read since `began`. Raises WeightsError, InputError."""
+    if settings.device == "cuda" and not cuda_available():
+        raise InputError("--device cuda: there is no GPU that torch can use here. Leave it out.")
     seconds = {"pictures": time.perf_counter() - began}
     began = time.perf_counter()
     if "backbone.safetensors" not in classifier.parts:

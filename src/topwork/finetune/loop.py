@@ -156,7 +156,7 @@ def learn(
     first_weights = _copied(model)
     began = {name: first_weights[name] for name, _ in named} if tricks.l2_sp else {}
     optimiser = optimiser_of(groups_of(named, ground.blocks, tricks), tricks)
-    steps = math.ceil(len(ground.train) / tricks.batch_size)
+    steps = _steps(len(ground.train), tricks)
     if state is None:
         loss, right, seconds = validate(model, ground, tricks)
         first = Epoch(0, None, None, loss, right, 0.0, seconds, 0.0)
@@ -164,6 +164,8 @@ def learn(
     else:
         _load(model, state.weights)
         optimiser.load_state_dict(state.optimiser)
+        state.best = _on(device, state.best)
+        state.average = None if state.average is None else _on(device, state.average)
     if told is not None:
         for row in state.history:
             told(row, tricks.epochs)
@@ -221,6 +223,12 @@ def _interpolate(model: nn.Module, first: dict[str, Tensor], state: State, groun
     _load(model, between[state.share])
 
 
+def _steps(count: int, tricks: Tricks) -> int:
+    """Batches of an epoch. A last one of a single picture joins the one before it where batches have statistics."""
+    alone = tricks.batch_norm == "updated" and count > tricks.batch_size and count % tricks.batch_size == 1
+    return math.ceil(count / tricks.batch_size) - alone
+
+
 def _stale(state: State, ground: Ground, tricks: Tricks) -> bool:
     # An attack that still gains strength makes later epochs better than they look now.
     since = state.best_epoch if ground.harden is None else max(state.best_epoch, math.ceil(RISE * tricks.epochs))
@@ -250,11 +258,13 @@ def _epoch(
     generator = None if ground.harden is None else torch.Generator().manual_seed(int(draw.integers(2**62)))
     weight = class_weights(ground.labels[ground.train], ground.classes, tricks.class_weights).to(ground.device)
     total, right = 0.0, 0
+    # Averaged weights go with averaged statistics.
+    moving: list[tuple[str, Tensor]] = [*named, *(_statistics(model) if tricks.batch_norm == "updated" else [])]
     learning(model, tricks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(draw.integers(2**62)))  # dropout draws from torch's own generator
         for step in range(steps):
-            rows = slice(step * tricks.batch_size, (step + 1) * tricks.batch_size)
+            rows = slice(step * tricks.batch_size, None if step == steps - 1 else (step + 1) * tricks.batch_size)
             inputs, target = mixed(ground, order[rows], views[rows], targets, tricks, draw)
             if ground.harden is not None and generator is not None:
                 share = min(((epoch - 1) * steps + step + 1) / (RISE * tricks.epochs * steps), 1.0)
@@ -263,7 +273,8 @@ def _epoch(
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             optimiser.zero_grad(set_to_none=True)
-            with torch.autocast("cuda", enabled=ground.device != "cpu"):
+            # In bf16, whose range holds the small gradients that come from a fitted head; f16 would lose them.
+            with torch.autocast("cuda", torch.bfloat16, enabled=ground.device != "cpu" and torch.cuda.is_bf16_supported()):
                 logits = model(inputs)
             loss = cross_entropy(logits.float(), target, weight)
             if not (value := loss.item()) < FLOWN:
@@ -280,16 +291,16 @@ def _epoch(
                 nn.utils.clip_grad_norm_([one for _, one in named], tricks.clip)
             optimiser.step()
             if tricks.averaging == "ema":
-                _average_in(state, named, min(0.98, (1 + state.averaged) / (10 + state.averaged)))
+                _average_in(state, moving, min(0.98, (1 + state.averaged) / (10 + state.averaged)))
             total += value * len(inputs)
             right += int((logits.argmax(1) == target.argmax(1)).sum())
     if tricks.averaging == "swa" and epoch > tricks.epochs - max(tricks.epochs // 3, 2):
-        _average_in(state, named, state.averaged / (state.averaged + 1))
+        _average_in(state, moving, state.averaged / (state.averaged + 1))
     state.weights, state.optimiser = _copied(model), optimiser.state_dict()
     if state.average is not None:
         with torch.no_grad():
-            for name, parameter in named:
-                parameter.copy_(state.average[name])
+            for name, one in moving:
+                one.copy_(state.average[name])
     candidate = _copied(model) if state.average is not None else state.weights
     loss_now, right_now, _ = validate(model, ground, tricks)
     _load(model, state.weights)
@@ -354,7 +365,15 @@ def answers(model: nn.Module, ground: Ground, pictures: Rows, batch: int = 32, a
     return torch.cat(found)
 
 
-def _average_in(state: State, named: list[tuple[str, nn.Parameter]], kept: float) -> None:
+def _statistics(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(name, one) for name, one in model.named_buffers() if name.rpartition(".")[2] in ("running_mean", "running_var")]
+
+
+def _on(device: torch.device, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: one.to(device) for name, one in weights.items()}
+
+
+def _average_in(state: State, named: Sequence[tuple[str, Tensor]], kept: float) -> None:
     """The average becomes `kept` of itself and the rest of the weights as they are."""
     with torch.no_grad():
         if state.average is None:
@@ -368,7 +387,7 @@ def _average_in(state: State, named: list[tuple[str, nn.Parameter]], kept: float
 def _copied(model: nn.Module) -> dict[str, Tensor]:
     """All that learning changes: weights that learn, and statistics."""
     learned = {name for name, one in model.named_parameters() if one.requires_grad}
-    statistics = {name for name, _ in model.named_buffers() if name.rpartition(".")[2] in ("running_mean", "running_var")}
+    statistics = {name for name, _ in _statistics(model)}
     return {name: one.detach().clone() for name, one in model.state_dict().items() if name in learned | statistics}
 
 

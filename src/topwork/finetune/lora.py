@@ -20,6 +20,16 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, layer.in_features, generator=generator) / layer.in_features**0.5)
         self.up = nn.Parameter(torch.zeros(layer.out_features, rank))
 
+    @property
+    def weight(self) -> Tensor:
+        """With the update, for networks that take weights out of their layers."""
+        return self.layer.weight + self.up @ self.down
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's."""
+        return self.layer.bias
+
     def forward(self, values: Tensor) -> Tensor:
         """The layer's answer and the update's."""
         update = functional.linear(functional.linear(values, self.down), self.up)

@@ -41,7 +41,7 @@ def lowered(wanted: str, blocks: Sequence[nn.Module]) -> bool:
 def precision_told(wanted: str, low: bool, device: str) -> str:
     """What steps are computed in, and why."""
     if device != "cpu":
-        return "f16: what CUDA's autocast takes; weights and steps are float32"
+        return "bf16, where the GPU knows it: by CUDA's autocast; weights and steps are float32"
     if wanted == "bf16" and not low:
         return "f32: bf16 was asked for, and only for the last blocks it is: not the head alone, the whole network, or attacks"
     if wanted != "auto":

@@ -237,11 +237,15 @@ def _classifier(
     merge(model.behind)
     unfold(model.behind)
     learned = copy.deepcopy(backbone)
-    learned.network.load_state_dict(model.behind.network.state_dict())
+    state = model.behind.network.state_dict()
+    # Counts of batches are no part of a checkpoint, and decide nothing.
+    kept = {name: one for name, one in backbone.network.state_dict().items() if name.endswith("num_batches_tracked")}
+    learned.network.load_state_dict(state | kept)
     with tempfile.TemporaryDirectory(prefix="topwork-") as folder:
         file = Path(folder) / "fine-tuned.safetensors"
         save_state(learned, file)
-        chosen = open_engine(before.spec.id, str(file), before.engine.name, settings.device, sample_of(records))
+        device = settings.device if before.engine.name == "torch" else "cpu"
+        chosen = open_engine(before.spec.id, str(file), before.engine.name, device, sample_of(records))
     spec = replace(chosen.spec, weights=f"fine-tuned from {before.spec.weights}", licence=before.spec.licence)
     found = extract_for(spec, chosen.engine, records, some is None)
     if len(found.records) != len(records):

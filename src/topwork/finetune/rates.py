@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from topwork.attack.figures import write_figure
 from topwork.finetune.batches import class_weights, cross_entropy
 from topwork.finetune.loop import Ground, learning
 from topwork.finetune.optimise import groups_of, optimiser_of
@@ -83,4 +84,4 @@ def draw_rates(found: Rates, file: Path) -> None:
     axes.set_ylabel("loss, smoothed")
     axes.set_title("The loss while the rate grows", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=150)
+    write_figure(figure, file)

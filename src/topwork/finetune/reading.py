@@ -67,11 +67,30 @@ def read(classifier: Classifier, records: Records, share: float, seed: int, prog
     if new := int((~test & ~was_train & ~given).sum()):
         notes.append(f"{new} training pictures are new: the classifier was not fitted to them")
     copies = find_copies(found, classifier.spec.views.get("last+stages", classifier.spec.views["last"]))
-    train = np.flatnonzero(~test & ~(given & was_train))
+    near = np.isin(copies.groups, copies.groups[test]) & ~test & ~was_train
+    if near.any():
+        notes.append(f"{int(near.sum())} new pictures are near-copies of test pictures, left out")
+    if classifier.weights == "fine-tuned":
+        notes.append(
+            "this network has learned from these pictures before: those held out are not new to it, and whether it helps is "
+            "judged too kindly; the test pictures are new to it"
+        )
+    train = np.flatnonzero(~test & ~(given & was_train) & ~near)
     labels = found.records.labels
     _enough(records.source, labels[train], copies.groups[train], list(classifier.classes))
     held = holdout(labels[train], copies.groups[train], list(classifier.classes), share, seed)
     return Seen(found, copies, train[~held], train[held], np.flatnonzero(test), notes)
+
+
+def fair(old: Classifier, new: Classifier) -> Classifier:
+    """`new`, a new head on the network of `old`. Raises InputError where that network learned from pictures that test it."""
+    learned = set(old.splits.get("train", [])) if old.weights == "fine-tuned" else set()
+    if known := learned & set(new.splits.get("test", [])):
+        raise InputError(
+            f"--new-head: this bundle's network has learned from {len(known)} of the test pictures, so no test would be fair. "
+            "Begin with the bundle that it was fine-tuned from, or give other pictures with --test."
+        )
+    return new
 
 
 def _known(classifier: Classifier, records: Records) -> Records:

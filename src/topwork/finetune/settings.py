@@ -58,6 +58,8 @@ class FinetuneSettings:
             raise InputError(f"epsilon: expected a share of full brightness above 0, up to 1, got {self.epsilon}.")
         if self.attack_steps < 1:
             raise InputError(f"attack_steps: expected 1 or more, got {self.attack_steps}.")
+        if self.tricks.lora and self.unfreeze == "head":
+            raise InputError("--lora with --unfreeze head: nothing of the network learns. Give a number of blocks.")
         if self.adversarial and self.unfreeze == "head":
             raise InputError(
                 "--adversarial with --unfreeze head: a head alone cannot withstand an attack on the network before it. "

@@ -30,7 +30,8 @@ class Tricks:
     warm_up: float = 0.1
     """Share of the steps in which the rate grows from zero: Adam's first estimates are noise (Goyal 2017). For cosine."""
     layer_decay: float = 0.85
-    """Factor on the rate per block away from the head: early blocks know more that is general (Howard 2018, Clark 2020)."""
+    """Factor on the rate per block away from the head: early blocks know more that is general (Howard 2018, Clark 2020). The
+    whole network (all) learns at one rate."""
     head_rate: float = 1.0
     """Factor on the rate of the head. 1: a tuned head need not hurry; 10 suits a head that starts from chance."""
     weight_decay: float = 0.02
@@ -52,7 +53,7 @@ class Tricks:
     precision: Literal["auto", "f32", "bf16"] = "auto"
     """What numbers are multiplied as while the last blocks learn on a processor; weights and answers stay float32. auto: bf16
     where it multiplies that natively, twice as fast with all the range that gradients need (Kalamkar 2019). The head alone, the
-    whole network and adversarial training take f32, CUDA f16."""
+    whole network and adversarial training take f32, CUDA bf16."""
     averaging: Literal["none", "ema", "swa"] = "ema"
     """Weights that are kept: the last; their exponential average (Polyak 1992), which forgets the noise of single batches; or
     the mean of the last third of the epochs (SWA, Izmailov 2018)."""

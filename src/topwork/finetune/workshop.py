@@ -284,6 +284,8 @@ def _learning(
     first = begin()
     names = () if first is None else tuple(f"behind.network.{name}." for name in first.names) or ("behind.network.",)
     data.layout = None if first is None else cold.layout_of(first)
+    if tricks.mixing == "cutmix" and data.layout is None:
+        raise InputError("--mixing cutmix: pastes a part of a map, and what learns here is fed none. Take mixup instead.")
     job.reasons["precision"] = precision_told(tricks.precision, first is not None and first.low, job.device)
     torch.set_flush_denormal(True)
     keep_freed_memory()

@@ -19,7 +19,7 @@ from topwork.features.choose import open_engine
 from topwork.features.extract import Extraction, Progress
 from topwork.finetune import frozen as cold
 from topwork.finetune.augment import Look
-from topwork.finetune.loop import Ground, answers, learn
+from topwork.finetune.loop import Epoch, Ground, answers, learn
 from topwork.finetune.tricks import OPTIMISERS, Tricks
 from topwork.fitting import sample_of
 from topwork.pictures.records import Records, need_classes
@@ -188,6 +188,9 @@ def try_tricks(
         rows = np.concatenate([plain[None], _augmented(found, chosen, columns, seed, progress)])
     labels = found.records.labels
     classes = list(found.records.classes)
+    for place, name in enumerate(classes):  # each of five folds needs one that is no copy of another's
+        if (distinct := len(np.unique(groups[labels == place]))) < 5:
+            raise InputError(f"{records.source}: {name} has {distinct} different pictures, the others are copies. Expected 5.")
     runs: dict[str, list[tuple[float, float, float]]] = {}
     results: list[Result] = []
     splits = [grouped_folds(labels, groups, 5, seed + number) for number in range(seeds)]
@@ -304,6 +307,8 @@ def _run(variant: Variant, rows: Float32, labels: Rows, classes: int, fold: Rows
         state = learn(model, ground, tricks)
     except InputError:  # the loss is no number any more: as good as a guess
         return 1 / classes, float("nan"), time.perf_counter() - began
+    if state.interrupted:
+        raise KeyboardInterrupt
     seconds = time.perf_counter() - began
     right = float((answers(model, ground, judged, 256).argmax(1).numpy() == labels[judged]).mean())
     best = max(row.accuracy for row in state.history)
@@ -315,8 +320,14 @@ def _losses(optimiser: str, rows: Float32, labels: Rows, classes: int, fold: Row
     change: dict[str, Any] = {"optimiser": optimiser, "rate": RATES[optimiser]}
     tricks = replace(BASE, **change)
     ground, _ = _grounds(rows, labels, classes, fold, seed, True, 1)
-    state = learn(_crown(tricks, rows, classes, True, seed), ground, tricks)
-    return [row.train_loss for row in state.history if row.train_loss is not None]
+    history: list[Epoch] = []
+    try:
+        state = learn(_crown(tricks, rows, classes, True, seed), ground, tricks, told=lambda row, _: history.append(row))
+        if state.interrupted:
+            raise KeyboardInterrupt
+    except InputError:  # it flew off: its line ends here
+        pass
+    return [row.train_loss for row in history if row.train_loss is not None]
 
 
 def _result(
