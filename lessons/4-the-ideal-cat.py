@@ -29,7 +29,8 @@ from photos import few
 # [attacks](5-the-adversarial-cat.ipynb) live in.
 #
 # What makes it a picture: let it be a sum of waves that weaken the finer they are, nearly as in photos (Olah 2017), in
-# colours that are as correlated as in photos, and show it to the network from ever other places and sizes, so that no single pixel counts.
+# colours that are as correlated as in photos, and show it to the network from ever other places and sizes, so that no
+# single pixel counts.
 
 # %%
 # %topwork ideal -b lite0 "Egyptian cat" zebra -o waves.png --recipe fourier --judges lite1,lite2 --steps {few(256, 4)} --quiet --loop

@@ -63,6 +63,7 @@ MISTAKES = [
     ("fit wrong.csv -o x.topwork", 1, ["expected a header with path,label", "found file,class"]),
     ("fit good --test strange -o x.topwork", 1, ["classes that good does not have: cats, dogs", "Expected some of"]),
     ("fit good -o notes.txt", 1, ["notes.txt: exists and is no bundle", "Choose another name"]),
+    ("fit good -o notes.txt/x.topwork", 1, ["does not exist. Make it first"]),
     ("fit good -o good", 1, ["good: exists and is no bundle", "Choose another name"]),
     ("fit good -o nowhere/x.topwork", 1, ["nowhere does not exist", "Make it first"]),
     ("fit good -o x.topwork -b lite", 1, ["lite: no such backbone", "Did you mean lite", "lite0"]),
@@ -196,6 +197,14 @@ def test_what_can_be_answered_is_answered(place: Path, cli: Cli) -> None:
     lines = table.out.splitlines()
     assert table.code == 3 and lines[0] == "path,label,probability,none_of_these,error"
     assert lines[1].startswith("missing.jpg,,,,UNREADABLE") and lines[2].startswith("a.png,")
+
+
+def test_a_test_that_cannot_be_read_is_not_replaced_by_another(place: Path, cli: Cli) -> None:
+    folder = place / "later" / "red bars"
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").write_text("this is no picture")
+    done = cli("fit", place / "good", "--test", place / "later", "-o", place / "x.topwork")
+    assert done.code == 1 and "none of its test pictures could be used" in done.err
 
 
 def test_odd_names(place: Path, cli: Cli, painted: Path) -> None:

@@ -80,8 +80,10 @@ def _standing(path: Path) -> tuple[int, int, int] | None:
     """What tells one file or folder at `path` from another that takes its place; None where there is none."""
     try:
         state = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise storage_error(path, error) from error
     return state.st_dev, state.st_ino, state.st_ctime_ns
 
 

@@ -157,6 +157,8 @@ def _read(records: Records, settings: FitSettings, progress: Progress | None, sp
             "Expected JPEG, PNG, WebP, BMP, GIF or TIFF files."
         )
     given = np.array([row.split == "test" for row in found.records], np.bool_)
+    if not given.any() and any(row.split == "test" for row in records):
+        raise InputError(f"{records.source}: none of its test pictures could be used. See: topwork audit on them.")
     if split:
         need_classes(found.records.select(~given))
     began = time.perf_counter()

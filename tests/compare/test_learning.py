@@ -12,8 +12,9 @@ from clouds import Made, made
 import topwork
 from topwork.compare.gains import class_gains
 from topwork.compare.learning import CurveSettings, learning_curve
-from topwork.compare.reading import nested_order
+from topwork.compare.reading import nested_order, sampled
 from topwork.errors import InputError
+from topwork.pictures.records import from_pairs
 
 
 def test_more_pictures_are_better_and_every_point_has_its_interval(clouds: Made) -> None:
@@ -103,3 +104,11 @@ def test_on_photos_the_forecast_from_a_quarter_holds_all(photos: Path, name: str
         forecast = learning_curve(*part, seen.classes, views, CurveSettings(seed=seed), len(labels)).forecast["now"]
         inside += forecast["low"] <= truth <= forecast["high"]
     assert inside >= 8
+
+
+def test_a_sample_holds_some_of_every_class() -> None:
+    pairs = [(Path(f"{place}.png"), "cat") for place in range(5000)] + [(Path(f"l{place}.png"), "lynx") for place in range(6)]
+    some = sampled(from_pairs(pairs), 500, 0, least=4)
+    assert len(some) == 500 and int((some.labels == 1).sum()) == 4
+    many = [(Path(f"{place}.png"), str(place % 300)) for place in range(3000)]
+    assert np.bincount(sampled(from_pairs(many), 100, 0, least=2).labels).tolist() == [2] * 300

@@ -106,7 +106,7 @@ def test_auto_asks_the_processor_and_looks_at_depthwise_layers(monkeypatch: pyte
         ("f32", False, "cpu", "f32: as asked for"),
         ("bf16", True, "cpu", "bf16: as asked for"),
         ("bf16", False, "cpu", "f32: bf16 was asked for"),
-        ("auto", False, "cuda", "f16: "),
+        ("auto", False, "cuda", "bf16, where the GPU knows it"),
     ],
 )
 def test_the_reason_says_what_is_done(wanted: str, low: bool, device: str, told: str) -> None:

@@ -60,6 +60,7 @@ def test_words_and_numbers() -> None:
     assert short_path("C:\\Users\\ann\\photos\\cat\\1.jpg") == "cat/1.jpg"
     assert name("american_pit_bull") == "<bdi>american_<wbr>pit_<wbr>bull</bdi>"
     assert command({"name": "a b", "data": {"source": "my photos/"}}) == "topwork fit 'my photos/' -o 'a b.topwork'"
+    assert command({"name": "a b", "data": {"source": "my photos/"}, "command": ""}) == ""  # fine-tuned: no one command
     assert command({"name": "a"}) == ""
 
 

@@ -90,7 +90,8 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
     best = staged if better else last
     count, error = len(labels), 1 - best.accuracy
     block, share = _from_block([one["accuracy"] for one in stages], [name for name, _ in spec.stages], count)
-    seconds = EPOCHS * count * SLOWER * share / max(seen.rate, 1.0)
+    there = max(seen.available, count)  # to learn from; held-out answers are those of the sample
+    seconds = EPOCHS * there * SLOWER * share / max(seen.rate, 1.0)
     measured = (
         f"held-out pictures right: {percent(last.accuracy)} from the last layer, {percent(staged.accuracy)} from its stages "
         f"({gain[0] * 100:+.1f} points, {gain[1] * 100:+.1f} to {gain[2] * 100:+.1f}, {count} pictures)"
@@ -103,7 +104,7 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
             "If so, more photos, or a network trained on pictures like these"
         )
         return Advice("last", reason, _told(last), _told(staged), told_gain, stages, None, _told(last), 0.0)
-    enough = count >= LEAST_PICTURES and count >= LEAST_PER_CLASS * classes
+    enough = there >= max(LEAST_PICTURES, LEAST_PER_CLASS * classes)
     hoped = SAVED * error
     strange = not layers or distance >= STRANGE
     if better and enough and strange and hoped >= WORTH:
@@ -116,7 +117,7 @@ def advise(seen: Seen, distance: float, layers: list[Layer], seed: int = 0) -> A
         return Advice("finetune", reason, _told(last), _told(staged), told_gain, stages, block, expected, round(seconds, 1))
     if better:
         why = (
-            f"{count / classes:.0f} pictures a class are too few to train more"
+            f"{there / classes:.0f} pictures a class are too few to train more"
             if not enough
             else f"at a distance of {distance:.3f} training the network has not paid ({STRANGE:g} and more is where it did)"
             if not strange

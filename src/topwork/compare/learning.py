@@ -121,7 +121,7 @@ def curve(
     settings = changed(settings or LookSettings(most=MOST_PICTURES), changes)
     with opened(pictures) as given:
         records = need_labels(training(given), LEAST_EACH)
-        seen = see(records, settings, progress)
+        seen = see(records, settings, progress, least=LEAST_EACH)
     need_classes(seen.found.records, LEAST_EACH)
     views = seen.chosen.spec.views
     how = replace(how or CurveSettings(), seed=settings.seed)
@@ -185,14 +185,14 @@ def _measure(
     folds = fold_count(labels, groups) if count < settings.enough else 3
     shares = _shares(count * (folds - 1) / folds / classes)
     logits = np.zeros((repeats, len(shares), len(RIDGES), count, classes), np.float32)
-    used = np.zeros(len(shares))
+    used = np.zeros((repeats, folds, len(shares)))
 
     def one(repeat: int, fold: int, dealt: Labels, order: Labels) -> None:
         held = np.flatnonzero(dealt == fold)
         seen = order[dealt[order] != fold]
         for place, share in enumerate(shares):
             some = seen[: max(2, round(share * len(seen)))]
-            used[place] += len(some)
+            used[repeat, fold, place] = len(some)
             logits[repeat, place][:, held] = _answers(table, labels, some, held, columns, classes, RIDGES)
 
     jobs = []
@@ -208,7 +208,7 @@ def _measure(
             every = logits[:, place, ridge].reshape(-1, classes)
             losses.append(log_loss(every, np.tile(labels, repeats), fit_temperature(every, np.tile(labels, repeats))))
         best = logits[:, place, int(np.argmin(losses))]
-        size = float(used[place]) / (repeats * folds)
+        size = float(used[..., place].mean())
         found.append(_Measured((best.argmax(2) == labels).astype(np.float64), size / classes, round(size)))
     return found
 
@@ -275,7 +275,7 @@ def _words(forecast: dict[str, Any]) -> str:
     twice = forecast["twice"]
     doubled = f"twice the pictures: {percent(twice['accuracy'])} ({percent(twice['low'])} to {percent(twice['high'])})"
     if middle == 0:
-        return f"{goal:.4g} is reached already; {doubled}"
+        return f"{100 * goal:.4g} % is reached already; {doubled}"
     if middle is None:
         least = "" if low is None else f" (at best about {low:,.0f} more a class)"
         return f"{100 * goal:.4g} % will hardly be reached by more pictures alone{least}; {doubled}"

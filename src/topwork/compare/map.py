@@ -138,7 +138,7 @@ def layout(rows: Float32, method: Method, seed: int = 0) -> tuple[NDArray[np.flo
 
         start = main[:, :2] / max(float(main[:, 0].std()), 1e-12) * 1e-4
         perplexity = min(30.0, (len(rows) - 1) / 3)
-        fitted = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed, max_iter=600)
+        fitted = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed % 2**32, max_iter=600)
         with threadpool_limits(1):  # its threads wait for each other by spinning: one is faster wherever anything else runs
             places = np.asarray(fitted.fit_transform(main.astype(np.float32)), np.float64)
         kept = _neighbours_kept(main, places)

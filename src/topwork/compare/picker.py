@@ -219,8 +219,11 @@ def _rounds(
         rounds.append({"pictures": len(joint.records), "networks": [one.name for one in alive]})
         if not joint.records:
             raise InputError(f"{whole.source}: none of its {size} pictures could be used. See: topwork audit")
+        last = place + 1 == len(sizes)
+        if not last and len(np.unique(joint.extraction(whole).records.labels)) < 2:
+            continue  # a rare class has not come yet
         _try(alive, joint, whole, settings.seed)
-        if place + 1 < len(sizes):
+        if not last:
             for one in dominated(alive):
                 joint.without(alive.index(one))
                 alive.remove(one)

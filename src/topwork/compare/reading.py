@@ -68,6 +68,8 @@ class Seen:
     labelled: bool
     """Whether there are at least two classes, each of at least two pictures, and every picture has one."""
     notes: list[str]
+    available: int
+    """Usable pictures that there are, about, where these are a sample of them."""
 
     @property
     def labels(self) -> Labels:
@@ -113,14 +115,16 @@ def need_labels(records: Records, pictures_each: int = 2) -> Records:
     return labelled
 
 
-def sampled(records: Records, most: int, seed: int) -> Records:
-    """At most `most` of the records, each class in its proportion, in their order."""
+def sampled(records: Records, most: int, seed: int, least: int = 2) -> Records:
+    """Some `most` of the records, `least` of each class and for the rest each in its proportion, in their order."""
     if len(records) <= most:
         return records
-    labels = records.labels
-    order = nested_order(labels - labels.min(), np.random.default_rng(seed))
+    labels = records.labels - records.labels.min()
+    order = nested_order(labels, np.random.default_rng(seed))
+    first = np.concatenate([np.flatnonzero(labels[order] == one)[:least] for one in np.unique(labels)])
+    rest = np.setdiff1d(np.arange(len(order)), first)
     keep = np.zeros(len(records), np.bool_)
-    keep[order[:most]] = True
+    keep[order[np.concatenate([first, rest])[: max(most, len(first))]]] = True
     return records.select(keep)
 
 
@@ -136,10 +140,16 @@ def nested_order(labels: Labels, rng: np.random.Generator) -> Labels:
     return drawn[np.argsort(place, kind="stable")]
 
 
-def see(records: Records, settings: LookSettings, progress: Progress | None = None, chosen: Chosen | None = None) -> Seen:
-    """Features of the pictures, through the store. Raises InputError where none can be used."""
+def see(
+    records: Records,
+    settings: LookSettings,
+    progress: Progress | None = None,
+    chosen: Chosen | None = None,
+    least: int = 2,
+) -> Seen:
+    """Features of the pictures, through the store; of a sample `least` of each class. Raises InputError if none is usable."""
     notes = list(records.notes)
-    some = sampled(records, settings.most, settings.seed)
+    some = sampled(records, settings.most, settings.seed, least)
     if len(some) < len(records):
         notes.append(f"{len(some):,} of {len(records):,} pictures were looked at, every class in its proportion")
     chosen = chosen or open_engine(settings.backbone, settings.weights, settings.engine, settings.device, sample_of(some))
@@ -156,4 +166,5 @@ def see(records: Records, settings: LookSettings, progress: Progress | None = No
     counts = np.bincount(labels[labels >= 0], minlength=len(records.classes))
     labelled = len(records.classes) > 1 and bool((labels >= 0).all()) and int((counts >= 2).sum()) > 1
     labelled = labelled and int(counts[counts > 0].min()) >= 2
-    return Seen(chosen, found, copies.groups, labelled, [*notes, *found.warnings])
+    available = round(len(records) * len(labels) / len(some))
+    return Seen(chosen, found, copies.groups, labelled, [*notes, *found.warnings], available)

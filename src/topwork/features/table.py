@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -29,6 +30,7 @@ class FeatureTable:
         self._width = width
         self._rows = 0
         self._parts: list[Float32] = []
+        self._lock = Lock()  # the file has one place, and threads share the table
 
     @classmethod
     def of(cls, features: Float32) -> FeatureTable:
@@ -59,8 +61,9 @@ class FeatureTable:
             for part in self._parts:
                 self._file.write(part.data)
             self._parts = []
-        self._file.seek(0, 2)
-        self._file.write(rows.data)
+        with self._lock:
+            self._file.seek(0, 2)
+            self._file.write(rows.data)
 
     def read(self, start: int, stop: int) -> Float32:
         """Rows start..stop as a new or shared array (n, D); do not write into it."""
@@ -68,8 +71,9 @@ class FeatureTable:
         if self._file is None:
             return self._whole()[start:stop]
         out = np.empty((max(stop - start, 0), self._width), np.float32)
-        self._file.seek(start * self._width * 4)
-        read = self._file.readinto(out.data.cast("B")) if out.size else 0  # type: ignore[attr-defined]
+        with self._lock:
+            self._file.seek(start * self._width * 4)
+            read = self._file.readinto(out.data.cast("B")) if out.size else 0  # type: ignore[attr-defined]
         if read != out.nbytes:
             raise OSError(f"scratch file: expected {out.nbytes} bytes, got {read}")
         return out

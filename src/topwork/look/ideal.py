@@ -39,7 +39,7 @@ class Recipe:
 
     parameters: str = "fourier"
     """pixels, fourier or maco."""
-    steps: int = 256
+    steps: int = 448
     rate: float = 0.05
     """Learning rate of Adam (Kingma 2015)."""
     terms: Terms = field(default_factory=Terms)
@@ -49,7 +49,7 @@ class Recipe:
 
 
 LESSON = Recipe("pixels", 200, 0.02, Terms(entropy=1.0, variation=10.0), PLAIN)
-FOURIER = Recipe(terms=Terms(likeness=5.0))
+FOURIER = Recipe(terms=Terms(entropy=0.45, likeness=5.0))
 MACO = Recipe("maco", 256, 0.1, Terms(likeness=5.0))
 RECIPES = {"lesson": LESSON, "fourier": FOURIER, "maco": MACO}
 
@@ -187,7 +187,7 @@ class _Run:
                 strip.append(self._shown(step, images))
             if loop and step % every == 0:
                 frames.append(self._frame(images))
-            seen = view(images, self.seen, recipe.transforms, generator)
+            seen = view(images, self.seen, recipe.transforms, generator, step / recipe.steps)
             logits, gradient = self.gradient(seen.detach(), self.linear, terms.entropy)
             climbed = (self.linear * logits).sum(1) - terms.entropy * logits.logsumexp(1)
             parts = penalties(images, terms, self.groups)

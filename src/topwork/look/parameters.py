@@ -91,9 +91,9 @@ class Colour:
     """
 
     natural: Natural = PHOTOS
-    least: float = 0.5
+    least: float = 0.8
     """Of the median deviation of photos along each axis."""
-    most: float = 0.5
+    most: float = 0.8
     """Of the way from the median deviation to the 95th percentile."""
 
     def __call__(self, planes: Tensor, mean: Tensor) -> Tensor:

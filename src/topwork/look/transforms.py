@@ -13,7 +13,9 @@ class Transforms:
     """Random views of pictures. All 0 (and crop 1): the whole picture as it is."""
 
     crop: float = 0.35
-    """Least side of the square that is cut out, as a share of the picture's side; the largest is 1."""
+    """Least side of the square that is cut out, as a share of the picture's side; the largest is 1. At the beginning."""
+    last_crop: float = 0.6
+    """The same at the end: first parts of the class appear everywhere, then they become one picture."""
     flip: bool = True
     """Mirror half of the views."""
     turn: float = 0.2
@@ -22,11 +24,11 @@ class Transforms:
     """Deviation of noise that is added."""
 
 
-PLAIN = Transforms(crop=1.0, flip=False, turn=0.0, noise=0.0)
+PLAIN = Transforms(crop=1.0, last_crop=1.0, flip=False, turn=0.0, noise=0.0)
 
 
-def view(images: Tensor, size: int, settings: Transforms, generator: torch.Generator) -> Tensor:
-    """One random view (N, 3, size, size) of each of the images (N, 3, H, W); differentiable."""
+def view(images: Tensor, size: int, settings: Transforms, generator: torch.Generator, done: float = 0.0) -> Tensor:
+    """One random view (N, 3, size, size) of each of the images (N, 3, H, W), `done` of the way; differentiable."""
     count, side = len(images), images.shape[2]
     if side > 2 * size:  # sampling points that lie far apart would miss what is between them
         images = torch.nn.functional.interpolate(images, size=2 * size, mode="bilinear", antialias=True, align_corners=False)
@@ -37,7 +39,8 @@ def view(images: Tensor, size: int, settings: Transforms, generator: torch.Gener
     def drawn(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, generator=generator)
 
-    crop, angle = drawn(settings.crop, 1.0), drawn(-settings.turn, settings.turn)
+    least = settings.crop + (settings.last_crop - settings.crop) * done
+    crop, angle = drawn(least, 1.0), drawn(-settings.turn, settings.turn)
     mirror = torch.where(drawn(0, 1) < 0.5, -1.0, 1.0) if settings.flip else torch.ones(count)
     across, down = (drawn(-1, 1) * (1 - crop) for _ in range(2))
     cosine, sine = crop * angle.cos(), crop * angle.sin()

@@ -209,9 +209,10 @@ def _making(facts: Facts) -> str:
     if data:
         test = f" ({markdown(data['test_from'])})" if data.get("test_from") else ""
         lines.append(f"- Pictures: {count(data.get('train'))} to learn from, {count(data.get('test'))} to test{test}.")
+    kept = "fine-tuned" if (facts.get("finetune") or {}).get("taken") else "kept as it was"
     if backbone:
         lines.append(
-            f"- Backbone, kept as it was: {markdown(backbone.get('name') or backbone.get('id'))}, "
+            f"- Backbone, {kept}: {markdown(backbone.get('name') or backbone.get('id'))}, "
             f"{count(backbone.get('parameters'))} parameters, input {figure(backbone.get('input_size'))} pixels."
         )
     if backbone.get("sha256"):

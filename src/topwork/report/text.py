@@ -218,7 +218,7 @@ def headline(facts: Facts) -> tuple[Facts, bool]:
 def command(facts: Facts) -> str:
     """The command that makes the classifier again, on one line; empty when nobody knows from which pictures it was made."""
     source = (facts.get("data") or {}).get("source")
-    if facts.get("command") or not source:
+    if facts.get("command") is not None or not source:  # empty: no one command makes it
         return one_line(facts.get("command") or "")
     words = ["topwork", "fit", clean(source), "-o", f"{clean(facts['name'])}.topwork"]
     backbone, seed = (facts.get("backbone") or {}).get("id"), (facts.get("settings") or {}).get("seed")
