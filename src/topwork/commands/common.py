@@ -139,10 +139,8 @@ def shown(text: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """0.9883 as 98.8 %. Only what is all of it prints as 100 %, and only nothing as 0 %."""
-    from topwork.compare.words import percent as told
-
-    return "-" if share is None else told(share)
+    """0.9883 as 98.8 %."""
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def number(count: int, one: str, many: str | None = None) -> str:
