@@ -140,7 +140,7 @@ def test_what_is_missing_or_broken_is_told(bundle: Path, painted: Path, cli: Cli
 def test_epsilons_are_read_and_told() -> None:
     assert read_epsilon("8/255") == pytest.approx(8 / 255) and read_epsilon(" 0.03 ") == 0.03 and read_epsilon("3", "l2") == 3
     assert read_epsilons("4/255, 1/255,4/255") == pytest.approx((1 / 255, 4 / 255))
-    assert [told(one) for one in (8 / 255, 0.5 / 255, 0.25 / 255)] == ["8/255", "0.5/255", "0.25/255"]
+    assert [told(one) for one in (8 / 255, 0.5 / 255, 0.25 / 255, 0.5)] == ["8/255", "0.5/255", "0.25/255", "128/255"]
     assert whole_levels(0.5 / 255) == 0 and whole_levels(7.9 / 255) == 7 / 255 and whole_levels(8 / 255) == 8 / 255
 
 

@@ -58,7 +58,7 @@ def room(epsilon: float, values: int, norm: str) -> float:
 def told(epsilon: float) -> str:
     """As a fraction of 255: 8/255, 0.5/255."""
     levels = epsilon * LEVELS
-    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-3 else f"{levels:.2g}/255"
+    return f"{round(levels)}/255" if levels >= 10 or abs(levels - round(levels)) < 1e-3 else f"{levels:.2g}/255"
 
 
 def told_distance(epsilon: float, norm: str) -> str:
