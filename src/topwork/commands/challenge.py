@@ -20,7 +20,7 @@ Most = Annotated[
     Parameter(
         name="--pictures",
         validator=validators.Number(gte=1),
-        help="Of more pictures so many are drawn, every class in its proportion.",
+        help="Of more pictures so many are drawn: a few of every class, for the rest each in its proportion.",
     ),
 ]
 

@@ -220,7 +220,7 @@ def _rounds(
         if not joint.records:
             raise InputError(f"{whole.source}: none of its {size} pictures could be used. See: topwork audit")
         last = place + 1 == len(sizes)
-        if not last and len(np.unique(joint.extraction(whole).records.labels)) < 2:
+        if not last and len({row.label for row in joint.records}) < 2:
             continue  # a rare class has not come yet
         _try(alive, joint, whole, settings.seed)
         if not last:

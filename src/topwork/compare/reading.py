@@ -39,7 +39,7 @@ class LookSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where torch runs."""
     most: int = 1_000
-    """Of more pictures a sample is drawn, every class in its proportion."""
+    """Of more pictures a sample is drawn: a few of every class, for the rest each in its proportion."""
     seed: int = 0
     """Draws the sample and the folds."""
     store: bool = True
@@ -151,7 +151,7 @@ def see(
     notes = list(records.notes)
     some = sampled(records, settings.most, settings.seed, least)
     if len(some) < len(records):
-        notes.append(f"{len(some):,} of {len(records):,} pictures were looked at, every class in its proportion")
+        notes.append(f"{len(some):,} of {len(records):,} pictures were looked at: {least} of every class, else in proportion")
     chosen = chosen or open_engine(settings.backbone, settings.weights, settings.engine, settings.device, sample_of(some))
     found = extract_for(chosen.spec, chosen.engine, some, settings.store, progress)
     if not len(found.records):
