@@ -17,6 +17,7 @@ import topwork
 from running import Cli
 from topwork import Classifier
 from topwork.errors import InputError
+from topwork.report.text import command
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -175,6 +176,10 @@ def test_a_given_test_is_what_is_scored(painted: Path, files: list[Path], tmp_pa
     apart = topwork.fit(tmp_path / "both" / "train", test=tmp_path / "both" / "test")
     assert both.facts["score"]["n"] == apart.facts["score"]["n"] == 12
     assert both.splits == apart.splits
+    assert f"--test {tmp_path / 'both' / 'test'}" in command(apart.facts) and "--test " not in command(both.facts)
+    taken = [trial for trial in both.facts["trials"] if trial["taken"]]
+    chosen = both.facts["head"]
+    assert len(taken) == 1 and {key: taken[0][key] for key in ("kind", "view", "strength")}.items() <= chosen.items()
     assert both.score(tmp_path / "both").n == 12 and not both.score(tmp_path / "both").warnings
 
 

@@ -13,6 +13,8 @@ from pyarrow import parquet
 import topwork
 from running import Cli
 from topwork.commands.app import COMMANDS, GROUPS
+from topwork.commands.common import right
+from topwork.features import table as tables
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -73,6 +75,33 @@ def test_audit(painted: Path, tmp_path: Path, cli: Cli) -> None:
     ]
     assert found["label_conflicts"][0]["labels"] != [] and "one picture under two labels: 1" in cli("audit", folder).out
     assert cli("audit", painted).code == 0
+
+
+def test_only_all_of_them_are_hundred_per_cent() -> None:
+    shares = (1.0, 0.9996, 0.999996, 0.988, 0.0004, 0.0, None)
+    assert [right(share) for share in shares] == ["100.0 %", "99.96 %", "99.9996 %", "98.8 %", "0.04 %", "0.0 %", "-"]
+
+
+def test_audit_tells_what_it_left_out(painted: Path, tmp_path: Path, cli: Cli) -> None:
+    shutil.copytree(painted, tmp_path / "some")
+    shutil.copyfile(painted / "red bars" / "00.png", tmp_path / "some" / "beside.png")
+    done = cli("audit", tmp_path / "some", "--json")
+    assert any("beside the class folders" in one for one in json.loads(done.out)["warnings"])
+    assert "beside the class folders" in done.err
+
+
+def test_embed_writes_many_blocks_as_one(painted: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in (2**24, 1):  # all rows at once, then row by row
+        monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+        for kind in ("npz", "parquet"):
+            assert cli("embed", painted, "-o", tmp_path / f"{block}.{kind}").code == 0
+    whole, apart = np.load(tmp_path / f"{2**24}.npz"), np.load(tmp_path / "1.npz")
+    for name in ("features", "paths", "labels", "sha256", "fingerprint"):
+        np.testing.assert_array_equal(whole[name], apart[name])
+    rows = parquet.read_table(tmp_path / "1.parquet")
+    assert rows.equals(parquet.read_table(tmp_path / f"{2**24}.parquet"), check_metadata=True)
+    assert rows["path"].to_pylist() == whole["paths"].tolist()
+    assert rows.schema.metadata[b"topwork"].decode() == str(whole["fingerprint"])
 
 
 def test_embed_writes_both_formats(painted: Path, tmp_path: Path, cli: Cli) -> None:

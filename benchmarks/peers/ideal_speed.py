@@ -12,7 +12,7 @@ from topwork.frozen.gradient import FrozenGradient, frozen_gradient
 from topwork.grafted import Grafted, grafted
 from topwork.look.ideal import FOURIER
 from topwork.look.parameters import parameters
-from topwork.look.transforms import view
+from topwork.look.transforms import Views
 
 COUNT = 10
 
@@ -34,12 +34,13 @@ def seconds(gradient: "Eager | FrozenGradient", size: int, classes: int, steps: 
     """The middle of the steps' times, the first left out."""
     generator = torch.Generator().manual_seed(0)
     made = parameters("fourier", COUNT, size, generator)
-    optimiser = torch.optim.Adam(made.leaves, lr=FOURIER.rate)
+    views = Views(size, FOURIER.transforms, generator)
+    optimiser = torch.optim.Adam(made.leaves, lr=FOURIER.rate, fused=True)
     linear = nn.functional.one_hot(torch.arange(COUNT), classes).float()
     times = []
     for _ in range(steps + 1):
         start = time.perf_counter()
-        seen = view(made.images(), size, FOURIER.transforms, generator)
+        seen = views(made.images())
         optimiser.zero_grad(set_to_none=True)
         seen.backward(-gradient(seen.detach(), linear)[1])
         optimiser.step()

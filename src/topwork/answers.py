@@ -88,6 +88,7 @@ class Score:
     confusion: list[list[int]]
     """True class by row, answer by column."""
     per_class: list[dict[str, Any]]
+    """label, n, precision, recall, recall_low, recall_high, f1; None is a share of nothing."""
     reliability: list[dict[str, Any]]
     mistakes: list[dict[str, Any]]
     """path, label, predicted, probability; the surest first."""
@@ -145,12 +146,13 @@ def score_answers(
 
 def _class_row(row: metrics.ClassScore, matrix: NDArray[np.int64], place: int) -> dict[str, Any]:
     low, high = metrics.wilson(int(matrix[place, place]), row.count)
+    answered, asked = bool(matrix[:, place].any()), bool(row.count)
     return {
         "label": row.name,
         "n": row.count,
-        "precision": row.precision,
-        "recall": row.recall,
-        "recall_low": low,
-        "recall_high": high,
+        "precision": row.precision if answered else None,
+        "recall": row.recall if asked else None,
+        "recall_low": low if asked else None,
+        "recall_high": high if asked else None,
         "f1": row.f1,
     }

@@ -41,6 +41,8 @@ class Audit:
     imbalance: float | None = None
     small_classes: list[str] = field(default_factory=list)
     odd_sizes: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What could not be looked at, and what was taken for granted."""
 
     def to_config(self) -> dict[str, Any]:
         """As JSON types."""
@@ -96,6 +98,7 @@ def audit_table(
             for path, (width, height) in zip(paths, found.sizes, strict=True)
             if (reason := _odd(width, height))
         ],
+        warnings=[*records.notes, *found.warnings],
     )
 
 

@@ -65,6 +65,8 @@ class Read:
     """(N,) which usable pictures are for the test."""
     split_reason: str
     seconds: dict[str, float]
+    test_source: str | None = None
+    """Where the test pictures were given by themselves: from where."""
 
 
 def fit(
@@ -88,7 +90,8 @@ def fit(
         if test is None:
             return _fit(_read(train, settings, progress), settings, start, progress)
         with labelled_records(test) as given:
-            return _fit(_read(joined(train, given), settings, progress), settings, start, progress)
+            seen = replace(_read(joined(train, given), settings, progress), test_source=given.source)
+            return _fit(seen, settings, start, progress)
 
 
 def audit(
@@ -267,7 +270,6 @@ def _facts(
     labels = found.records.labels[~seen.test]
     right = int((chosen.logits.argmax(1) == labels).sum())
     low, high = wilson(right, train)
-    best = min((trial for trial in chosen.trials if trial.view == chosen.head.view), key=lambda trial: trial.log_loss)
     calibration = chosen.calibration
     scored = score.to_config()
     del scored["broken"], scored["seconds"], scored["images_per_second"]
@@ -291,6 +293,7 @@ def _facts(
             "train": train,
             "test": test,
             "test_from": seen.split_reason,
+            "test_source": seen.test_source,
         },
         "score": scored,
         "cross_validation": {"accuracy": right / train, "accuracy_low": low, "accuracy_high": high, "n": train},
@@ -311,9 +314,9 @@ def _facts(
             "view": chosen.head.view,
             "mirrored": chosen.head.mirrored,
             "transform": chosen.head.transform,
-            "strength": best.strength,
+            "strength": chosen.trial.strength,
         },
-        "trials": [asdict(trial) for trial in chosen.trials],
+        "trials": [{**asdict(trial), "taken": trial is chosen.trial} for trial in chosen.trials],
         "reasons": {**chosen.reasons, "engine": seen.chosen.reason, "split": seen.split_reason},
         "settings": asdict(settings),
         "warnings": [*found.records.notes, *chosen.warnings, *found.warnings],

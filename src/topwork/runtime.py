@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
+from typing import BinaryIO
 
 from topwork.errors import StorageError
 
@@ -144,6 +145,20 @@ def publish_file(path: Path, data: bytes | memoryview) -> None:
             sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error, len(data)) from error
+
+
+@contextlib.contextmanager
+def publishing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece; at the end it takes the place of `path` in one step. Raises StorageError."""
+    try:
+        with _temporary(path, folder=False) as temporary:
+            with _written(temporary) as handle, open(handle, "wb", closefd=False) as file:
+                yield file
+                file.flush()
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 @contextlib.contextmanager

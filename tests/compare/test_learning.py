@@ -77,6 +77,13 @@ def test_classes_that_err_gain_and_classes_that_do_not_do_not() -> None:
     assert all(one.low <= one.gain <= one.high for one in rows)
 
 
+def test_a_flat_curve_leaves_gains_in_doubt() -> None:
+    labels = np.repeat(np.arange(2), 50)
+    right = np.tile(np.where(np.arange(100) % 10, 1.0, 0.0), (3, 1))  # more pictures changed no answer
+    for one in class_gains(right, labels, ["a", "b"], np.array([10.0, 20.0, 40.0]), 0.0):
+        assert one.gain == 0 and one.low < 0 < one.high <= 1 - one.accuracy
+
+
 def test_what_cannot_have_a_curve_is_said(painted: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "red").symlink_to(painted / "red bars")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,15 @@ def drawn_map(painted: Path) -> PictureMap:
 
 
 def test_the_page_is_whole_and_loads_nothing(drawn_map: PictureMap, tmp_path: Path) -> None:
+    first = replace(drawn_map.points[0], label="<!--<script>")
+    drawn_map = replace(drawn_map, points=[first, *drawn_map.points[1:]])
     write_map(drawn_map, tmp_path / "m.html", "a <b> & </script>")
     page = (tmp_path / "m.html").read_text()
     assert page.count("<circle") == 48 and page.count('class="suspect"') == 2 and page.count('class="alone"') == 2
     assert "<b>" not in page and not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", page)
     assert "default-src 'none'" in page and "'sha256-" in page
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', page, re.DOTALL).group(1))  # type: ignore[union-attr]
+    assert "<!--" not in page and facts["facts"][0][1] == "<!--<script>"
     assert len(facts["facts"]) == len(facts["sizes"]) == 48 and facts["facts"][3][2] == "blue bars"
 
 

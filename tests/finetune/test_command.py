@@ -19,7 +19,7 @@ from running import Cli
 from topwork.classifier import Classifier
 from topwork.errors import InputError
 from topwork.finetune.comparing import Comparison
-from topwork.finetune.loop import State
+from topwork.finetune.state import State
 from topwork.grafted import grafted
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -13,8 +13,9 @@ from toys import CLASSES, ToyData, ToyNetwork, toy_ground
 from topwork.errors import InputError, StorageError
 from topwork.finetune.batches import class_weights, cross_entropy
 from topwork.finetune.checkpoints import read_states, write_states
-from topwork.finetune.loop import SHARES, State, answers, learn, learn_again, validate, views_of
+from topwork.finetune.loop import SHARES, answers, learn, learn_again, validate, views_of
 from topwork.finetune.optimise import groups_of, rate_factor
+from topwork.finetune.state import State
 from topwork.finetune.tricks import HEAD_STARTS, OPTIMISERS, SCHEDULES, Tricks
 
 BASE = Tricks(

@@ -248,7 +248,8 @@ def test_neighbours_win_where_classes_are_scattered_and_come_back_from_a_bundle(
     labels = np.array([0, 1, 2, 0, 1, 2, 2, 1, 0, 1, 0, 2])[place]
     kinds = ("logistic", "k-nn")
     result = found(features, labels, views={"all": slice(0, 40)}, settings=HeadSettings(kinds=kinds, strengths=(1e5, 1e6)))
-    assert result.head.kind == "k-nn"
+    assert result.head.kind == result.trial.kind == "k-nn" and result.trial in result.trials
+    assert result.reasons["strength"].startswith("none") and "logistic" in result.reasons["kind"]
     assert accuracy(result.logits, labels) > 0.95
     again = read_head(result.head.to_config(), result.head.to_tensors())
     np.testing.assert_array_equal(again.probs(features), result.head.probs(features))

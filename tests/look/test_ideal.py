@@ -17,7 +17,7 @@ from topwork.look.naming import class_named
 from topwork.look.natural import PHOTOS, contrast, frequencies, measure, saturation
 from topwork.look.objectives import Channels, Terms, likeness, penalties
 from topwork.look.parameters import Colour, clipped, parameters
-from topwork.look.transforms import PLAIN, Transforms, view
+from topwork.look.transforms import PLAIN, Transforms, Views
 from topwork.zoo import load_backbone
 
 
@@ -124,12 +124,20 @@ def test_the_numbers_that_come_with_topwork_are_those_of_photos(photos: Path) ->
 
 def test_the_plain_view_is_the_picture_and_others_are_parts_of_it() -> None:
     images = torch.rand(3, 3, 32, 32, generator=drawn())
-    assert view(images, 32, PLAIN, drawn()) is images
-    assert torch.allclose(view(torch.ones(3, 3, 64, 64), 32, Transforms(noise=0), drawn()), torch.ones(3, 3, 32, 32))
+    assert Views(32, PLAIN, drawn())(images) is images
+    assert torch.allclose(Views(32, Transforms(noise=0), drawn())(torch.ones(3, 3, 64, 64)), torch.ones(3, 3, 32, 32))
     ramp = torch.linspace(0, 1, 64).expand(8, 3, 64, 64)
-    seen = view(ramp, 32, Transforms(crop=0.5, turn=0, noise=0), drawn(2))
+    seen = Views(32, Transforms(crop=0.5, turn=0, noise=0), drawn(2))(ramp)
     slopes = (seen[:, 0, :, -1] - seen[:, 0, :, 0]).mean(1)
     assert (slopes < 0).any() and (slopes > 0).any() and (slopes.abs() < 1).all() and (slopes.abs() > 0.45).all()
+
+
+def test_noise_is_new_in_every_step() -> None:
+    views = Views(32, Transforms(crop=1, last_crop=1, flip=False, turn=0, noise=0.1), drawn())
+    grey = torch.full((4, 3, 32, 32), 0.5)
+    first, second = (views(grey) - 0.5 for _ in range(2))
+    assert all(abs(one.std() - 0.1) < 0.005 and abs(one.mean()) < 0.005 for one in (first, second))
+    assert abs((first * second).mean()) < 0.001  # a hundredth of the noise's power, were they the same
 
 
 def test_terms_are_told_apart() -> None:

@@ -14,7 +14,8 @@ sys.path.append(str(Path(__file__).parents[1] / "finetune"))
 from toys import ToyNetwork, toy_ground
 
 from topwork.finetune.checkpoints import read_states, write_states
-from topwork.finetune.loop import State, learn, learn_again
+from topwork.finetune.loop import learn, learn_again
+from topwork.finetune.state import State
 from topwork.finetune.tricks import Tricks
 
 TRICKS = Tricks(epochs=8, batch_size=16, rate=0.01, patience=0, averaging="ema", mixing="mixup")

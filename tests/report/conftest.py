@@ -115,6 +115,7 @@ def facts_of(labels: list[str], per_class: int = 20, seed: int = 0) -> Facts:
                 "strength": 1e-3,
                 "accuracy": 0.99,
                 "log_loss": 0.03,
+                "taken": view == "last",
             }
             for view in ("last", "last+stages")
         ],

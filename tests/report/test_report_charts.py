@@ -62,6 +62,12 @@ def test_words_and_numbers() -> None:
     assert command({"name": "a b", "data": {"source": "my photos/"}}) == "topwork fit 'my photos/' -o 'a b.topwork'"
     assert command({"name": "a b", "data": {"source": "my photos/"}, "command": ""}) == ""  # fine-tuned: no one command
     assert command({"name": "a"}) == ""
+    facts = {
+        "name": "a",
+        "data": {"source": "p", "test_source": "t"},
+        "settings": {"weights": "w.safetensors", "test_share": 0.2},
+    }
+    assert command(facts) == "topwork fit p -o a.topwork --test t --weights w.safetensors"
 
 
 def test_clip_keeps_both_ends_and_counts_wide_letters_twice() -> None:

@@ -226,8 +226,22 @@ def test_lists_are_cut_and_say_so_and_each_picture_is_asked_for_once(facts: Fact
     facts["audit"]["duplicates"] = [[f"a{n}.jpg", f"b{n}.jpg"] for n in range(46)]
     page = check(render(facts, lambda path: asked.append(path)))
     assert "and 34 more, see --json" in page.text
+    facts["score"]["confusion"] = [[100, 300], [0, 50]]  # of which only the surest are listed
+    assert "and 276 more, see --json" in check(render(facts, lambda path: None)).text
     assert len(asked) == len(set(asked)) <= MOST_MISTAKES + 24 + 4
     assert "24.jpg" not in asked
+
+
+def test_a_class_without_test_pictures_is_not_called_unknown(facts: Facts, thumbnails: Thumbnails) -> None:
+    nothing = {"label": "unseen", "n": 0, "precision": None, "recall": None, "recall_low": None, "recall_high": None, "f1": 0.0}
+    facts["score"]["per_class"].insert(0, nothing)
+    text = check(render(facts, thumbnails)).text
+    assert re.search(r"unseen\s+0\s+–", text)
+
+
+def test_what_was_taken_is_marked(facts: Facts, thumbnails: Thumbnails) -> None:
+    text = check(render(facts, thumbnails)).text
+    assert text.count("✓") == 2  # one in the sentence above
 
 
 def test_no_home_folder_is_given_away(facts: Facts, thumbnails: Thumbnails) -> None:

@@ -28,6 +28,7 @@ from topwork.commands.common import (
     number,
     percent,
     progress_bar,
+    right,
     say,
     stay_offline,
     told_broken,
@@ -129,22 +130,22 @@ def fit(
 
 def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> list[str]:
     lines = [
-        f"{result['bundle']}: {percent(result['accuracy'])} right "
-        f"({percent(result['accuracy_low'])} to {percent(result['accuracy_high'])}, {number(result['n'], 'test picture')}), "
+        f"{result['bundle']}: {right(result['accuracy'])} right "
+        f"({right(result['accuracy_low'])} to {right(result['accuracy_high'])}, {number(result['n'], 'test picture')}), "
         f"{number(len(result['classes']), 'class', 'classes')}, {number(result['train'], 'training picture')}, "
         f"{result['seconds']:.1f} s",
         f"  probabilities   {'calibrated' if result['calibration']['calibrated'] else result['calibration']['reason']}; "
         f"calibration error {result['ece']:.3f}",
         f"  none of these   said of {percent(1 - result['coverage'])} of the test pictures; "
-        f"of the others {percent(result['accuracy_answered'])} right",
+        f"of the others {right(result['accuracy_answered'])} right",
         f"  head            {_head(result['head'])}",
         f"  engine          {result['engine']}, {_rate(result['images_per_second'], result['stored'])}",
     ]
     if result["n"] < FEW and (crossed := result["cross_validation"]):
         lines.insert(
             1,
-            f"  cross-validated {percent(crossed['accuracy'])} right ({percent(crossed['accuracy_low'])} to "
-            f"{percent(crossed['accuracy_high'])}, {number(crossed['n'], 'training picture')}); so small a test says little",
+            f"  cross-validated {right(crossed['accuracy'])} right ({right(crossed['accuracy_low'])} to "
+            f"{right(crossed['accuracy_high'])}, {number(crossed['n'], 'training picture')}); so small a test says little",
         )
     told = {
         "broken": ("broken picture", None),
@@ -157,7 +158,7 @@ def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> list[str]:
     found = ", ".join(number(len(audit[key]), *words) for key, words in told.items() if audit[key])
     lines.append(f"  pictures        {found or 'nothing found wrong'}")
     if audit["accuracy_without_leaks"] is not None:
-        lines.append(f"  without leaks   {percent(audit['accuracy_without_leaks'])} right")
+        lines.append(f"  without leaks   {right(audit['accuracy_without_leaks'])} right")
     lines.append(f"  report          {result['report']}")
     if result["replaced"]:
         lines.append("  replaced        the bundle that had this name")
@@ -305,18 +306,18 @@ def score(
     warn(*found.warnings, *told_broken(found.broken, verbose))
     if fail_under is not None and found.accuracy < (fail_under / 100 if fail_under > 1 else fail_under):
         wanted = percent(fail_under / 100 if fail_under > 1 else fail_under)
-        warn(f"topwork: expected at least {wanted} right (--fail-under {fail_under:g}), found {percent(found.accuracy)}.")
+        warn(f"topwork: expected at least {wanted} right (--fail-under {fail_under:g}), found {right(found.accuracy)}.")
         return EXIT_GATE
     return EXIT_PARTIAL if found.broken else 0
 
 
 def _score_text(bundle: str, found: Score, most: int | None) -> list[str]:
     lines = [
-        f"{bundle}: {percent(found.accuracy)} right ({percent(found.accuracy_low)} to {percent(found.accuracy_high)}, "
+        f"{bundle}: {right(found.accuracy)} right ({right(found.accuracy_low)} to {right(found.accuracy_high)}, "
         f"{number(found.n, 'picture')}), {found.images_per_second:.0f} pictures a second",
         f"  probabilities   calibration error {found.ece:.3f}",
         f"  none of these   said of {percent(1 - found.coverage)} of the pictures; "
-        f"of the others {percent(found.accuracy_answered)} right",
+        f"of the others {right(found.accuracy_answered)} right",
     ]
     weak = sorted((row for row in found.per_class if row["n"]), key=lambda row: row["recall"])
     if most is not None:
@@ -324,8 +325,9 @@ def _score_text(bundle: str, found: Score, most: int | None) -> list[str]:
     if weak:
         lines.append("  weakest classes" if most is not None else "  classes")
         lines += [f"    {row['label']}: {percent(row['recall'])} of {row['n']} found" for row in weak]
+    wrong = round((1 - found.accuracy) * found.n)
     if found.mistakes:
-        lines.append("  surest mistakes")
+        lines.append("  surest mistakes" + (f" of {wrong}" if wrong > len(found.mistakes[:most]) else ""))
     lines += [
         f"    {one['path']}: said {one['predicted']} ({percent(one['probability'])}), is {one['label']}"
         for one in found.mistakes[:most]

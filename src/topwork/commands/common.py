@@ -143,6 +143,16 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
+def right(accuracy: float | None) -> str:
+    """As `percent`, with as many digits as it takes: only where nothing is wrong it says 100.0 %."""
+    if accuracy is None or not 0 < accuracy < 1:
+        return percent(accuracy)
+    digits = 1
+    while digits < 5 and float(f"{100 * accuracy:.{digits}f}") in (0, 100):
+        digits += 1
+    return f"{100 * accuracy:.{digits}f} %"
+
+
 def number(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun: 1 picture, 2 pictures."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -38,8 +38,8 @@ from topwork.process import wait_briefly
 
 if TYPE_CHECKING:
     from topwork.classifier import Classifier
-    from topwork.finetune.loop import Epoch
     from topwork.finetune.outcome import Outcome
+    from topwork.finetune.state import Epoch
 
 
 def finetune(
@@ -268,14 +268,13 @@ def _document(out: Path, sha256: str, outcome: Outcome, figure: Path | None, sec
 
 def _text(result: dict[str, Any], outcome: Outcome) -> list[str]:
     kept = "the fine-tuned network" if outcome.taken else "the network as it was; --force takes the fine-tuned one"
+    depth = result["unfreeze"]
     return [
         f"{result['bundle']}: {result['sentence']}",
         *(_under_attack(result["robustness"]) if result["robustness"] else []),
         f"  kept            {kept}",
         f"  because         {result['reasons']['fine-tuned']}",
-        f"  learned         {result['unfreeze']} blocks"
-        if result["unfreeze"].isdigit()
-        else f"  learned         {result['unfreeze']}",
+        f"  learned         {number(int(depth), 'block') if depth.isdigit() else depth}",
         f"  epochs          {result['epochs']}, "
         + (f"the best was number {result['best_epoch']}" if result["best_epoch"] else "none better than the start")
         + (f"; kept are weights {percent(result['share'])} of the way there" if result["share"] < 1 and outcome.taken else ""),

@@ -65,6 +65,7 @@ def audit(
     with progress_bar("pictures", quiet) as progress:
         found = audit_pictures(pictures, settings=settings, progress=progress)
     say(found.to_config(), _audit_text(pictures, found, None if verbose else 5), json_)
+    warn(*found.warnings)
     return EXIT_PARTIAL if found.broken else 0
 
 

@@ -191,7 +191,7 @@ def map_page(found: PictureMap, title: str) -> str:
         [Path(one.path).parent.name + "/" + Path(one.path).name, one.label or "", one.suggested or "", int(one.stranger)]
         for one in found.points
     ]
-    data = json.dumps({"across": across, "side": SIDE, "sizes": sizes, "facts": facts}).replace("</", "<\\/")
+    data = json.dumps({"across": across, "side": SIDE, "sizes": sizes, "facts": facts}).replace("<", "\\u003c")
     legend = "".join(
         f'<button type="button" data-class="{place}"><i style="background:{colour_of(name, found.classes)}"></i>'
         f"<bdi>{_safe(name)}</bdi></button>"

@@ -15,6 +15,9 @@ Labels = NDArray[np.int64]
 PRIOR_PICTURES = 10
 """Pictures that the mean of all classes counts for beside a class's own."""
 
+LEAST_SCALE = 0.2
+"""Of what half to all of the pictures brought, what twice as many bring at least."""
+
 
 @dataclass(frozen=True)
 class ClassGain:
@@ -46,10 +49,12 @@ def class_gains(right: Float64, labels: Labels, classes: list[str], sizes: Float
     noise = (np.bincount(labels, rise**2, len(classes)) / count - gain**2 + float(rise.var()) / count) / count
     true = max(float(((gain - typical) ** 2 - noise).mean()), 0.0)
     kept = true / (true + noise + 1e-12)
-    scale = float(np.clip(expected / mean, 0.2, 1)) if mean > 1e-6 else 0.0
+    scale = float(np.clip(expected / mean, LEAST_SCALE, 1)) if mean > 1e-6 else 0.0
     middle = np.minimum((typical + kept * (gain - typical)) * scale, 1 - now)
-    doubt = np.sqrt(kept * noise + error * (1 - error) / (count + PRIOR_PICTURES) * (mean / max(1 - overall, 1e-9)) ** 2)
-    half_width = Z95 * doubt * scale
+    # The mean itself is uncertain, even where no picture changed sides: one more that does is always thinkable.
+    of_mean = (float((rise**2).sum()) + 1) / len(rise) ** 2
+    own = error * (1 - error) / (count + PRIOR_PICTURES) * (mean / max(1 - overall, 1e-9)) ** 2
+    half_width = Z95 * np.sqrt(kept * noise + own + of_mean) * max(scale, LEAST_SCALE)
     highest = np.minimum(middle + half_width, 1 - now)
     rows = [
         ClassGain(name, int(count[k]), *(float(one[k]) for one in (now, middle, middle - half_width, highest)))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from topwork.runtime import storage_error
 
 Float32 = NDArray[np.float32]
 
@@ -26,7 +29,7 @@ class FeatureTable:
     """
 
     def __init__(self, width: int) -> None:
-        self._file: BinaryIO | None = None
+        self._file: IO[Any] | None = None
         self._width = width
         self._rows = 0
         self._parts: list[Float32] = []
@@ -57,13 +60,23 @@ class FeatureTable:
             self._parts.append(rows)
             return
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="topwork-")  # noqa: SIM115 - lives as long as the table
+            # Unbuffered: a full disk is told here, not by whoever reads next.
+            self._file = tempfile.TemporaryFile(prefix="topwork-", buffering=0)  # noqa: SIM115 - lives as long as the table
             for part in self._parts:
-                self._file.write(part.data)
+                self._write(self._file, part)
             self._parts = []
+        self._write(self._file, rows)
+
+    def _write(self, file: IO[Any], rows: Float32) -> None:
+        """Add rows (n, D) at the end of the scratch file. Raises StorageError."""
+        left = rows.reshape(-1).view(np.uint8).data
         with self._lock:
-            self._file.seek(0, 2)
-            self._file.write(rows.data)
+            try:
+                file.seek(0, 2)
+                while left:
+                    left = left[file.write(left) :]
+            except OSError as error:
+                raise storage_error(Path(tempfile.gettempdir()), error) from error
 
     def read(self, start: int, stop: int) -> Float32:
         """Rows start..stop as a new or shared array (n, D); do not write into it."""
@@ -71,11 +84,13 @@ class FeatureTable:
         if self._file is None:
             return self._whole()[start:stop]
         out = np.empty((max(stop - start, 0), self._width), np.float32)
+        left = out.reshape(-1).view(np.uint8).data
         with self._lock:
             self._file.seek(start * self._width * 4)
-            read = self._file.readinto(out.data.cast("B")) if out.size else 0  # type: ignore[attr-defined]
-        if read != out.nbytes:
-            raise OSError(f"scratch file: expected {out.nbytes} bytes, got {read}")
+            while left and (got := self._file.readinto(left)):  # type: ignore[attr-defined]
+                left = left[got:]
+        if left:
+            raise OSError(f"scratch file: {len(left)} of {out.nbytes} bytes are missing")
         return out
 
     def take(self, rows: NDArray[np.integer]) -> Float32:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from topwork.errors import StorageError
 from topwork.finetune.job import Fresh, Job
-from topwork.finetune.loop import Ground, State, learn_again
+from topwork.finetune.loop import Ground, learn_again
 from topwork.finetune.outcome import Candidate, fold_logits, refitted
 from topwork.finetune.reading import features_of
+from topwork.finetune.state import State
 from topwork.pictures.splits import grouped_folds
 
 Rows = NDArray[np.int64]

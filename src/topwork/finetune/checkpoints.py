@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from topwork.errors import InputError
-from topwork.finetune.loop import Epoch, State, rows_of
+from topwork.finetune.state import Epoch, State, rows_of
 from topwork.runtime import publish_file
 
 FORMAT = 2

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from topwork.errors import InputError, StorageError
 from topwork.finetune.batches import class_weights, cross_entropy, mixed, targets_of
 from topwork.finetune.optimise import groups_of, optimiser_of, rate_factor
+from topwork.finetune.state import Epoch, State, average_in, copied, load, on_device, statistics
 from topwork.finetune.tricks import Tricks
 from topwork.heads.calibrate import fit_temperature
 from topwork.heads.metrics import accuracy, log_loss
@@ -41,61 +42,6 @@ class Data(Protocol):
     def batch(self, pictures: Rows, views: Rows) -> Tensor:
         """Rows (n, width)."""
         ...
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did; epoch 0 is the start."""
-
-    epoch: int
-    train_loss: float | None
-    train_accuracy: float | None
-    loss: float
-    """On the validation pictures, nats; attacked ones where the ground hardens."""
-    accuracy: float
-    """On the same."""
-    rate: float
-    """At the end of the epoch."""
-    seconds: float
-    """Of learning and validation."""
-    views_seconds: float
-    """Of making views that were not there yet."""
-
-
-@dataclass
-class State:
-    """All that a run is, between two epochs."""
-
-    weights: dict[str, Tensor]
-    optimiser: dict[str, Any]
-    average: dict[str, Tensor] | None
-    """Running average of the weights, where there is one."""
-    averaged: int
-    """Weights that are in the average."""
-    best: dict[str, Tensor]
-    best_epoch: int
-    history: list[Epoch] = field(default_factory=list)
-    interrupted: bool = False
-    """Whether the keyboard ended it."""
-    fault: StorageError | None = None
-    """The disk's fault that ended it after its first epoch."""
-    share: float = 1.0
-    """How far from the first weights (0) to the best (1) those lie that are kept."""
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that are done."""
-        return len(self.history) - 1
-
-    @property
-    def whole(self) -> bool:
-        """Whether it ended by itself."""
-        return not self.interrupted and self.fault is None
-
-    @property
-    def best_row(self) -> Epoch:
-        """The epoch whose weights are kept."""
-        return next(row for row in self.history if row.epoch == self.best_epoch)
 
 
 Harden = Callable[[nn.Module, Tensor, Tensor | None, float, torch.Generator], Tensor]
@@ -153,7 +99,7 @@ def learn(
     device = torch.device(ground.device)
     model.to(device)
     named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    first_weights = _copied(model)
+    first_weights = copied(model)
     began = {name: first_weights[name] for name, _ in named} if tricks.l2_sp else {}
     optimiser = optimiser_of(groups_of(named, ground.blocks, tricks), tricks)
     steps = _steps(len(ground.train), tricks)
@@ -162,10 +108,10 @@ def learn(
         first = Epoch(0, None, None, loss, right, 0.0, seconds, 0.0)
         state = State(first_weights, optimiser.state_dict(), None, 0, first_weights, 0, [first])
     else:
-        _load(model, state.weights)
+        load(model, state.weights)
         optimiser.load_state_dict(state.optimiser)
-        state.best = _on(device, state.best)
-        state.average = None if state.average is None else _on(device, state.average)
+        state.best = on_device(device, state.best)
+        state.average = None if state.average is None else on_device(device, state.average)
     if told is not None:
         for row in state.history:
             told(row, tricks.epochs)
@@ -182,7 +128,7 @@ def learn(
         if not state.epochs:
             raise
         state.fault = error
-    _load(model, state.best)
+    load(model, state.best)
     chosen = state.best_epoch > 0 and state.whole and len(ground.validation) > 0
     if tricks.interpolation == "auto" and chosen and ground.harden is None:  # halfway withstands less
         _interpolate(model, first_weights, state, ground, tricks)
@@ -204,10 +150,10 @@ def learn_again(
     holds for others of the same kind (Goodfellow, Bengio and Courville 2016, section 7.8). The last, not those of the best
     epoch: they have settled. state, keep, what ends it and what it raises: as in `learn`.
     """
-    first = _copied(model.to(ground.device))
+    first = copied(model.to(ground.device))
     again = learn(model, replace(ground, train=train, validation=train[:0]), tricks, state, keep, until=chosen.epochs)
     again.share = chosen.share
-    _load(model, {name: first[name].lerp(one, chosen.share) for name, one in again.best.items()})
+    load(model, {name: first[name].lerp(one, chosen.share) for name, one in again.best.items()})
     return again
 
 
@@ -217,10 +163,10 @@ def _interpolate(model: nn.Module, first: dict[str, Tensor], state: State, groun
     between |= {share: {name: first[name].lerp(best, share) for name, best in state.best.items()} for share in SHARES}
     losses = {1.0: state.best_row.loss}
     for share in SHARES:
-        _load(model, between[share])
+        load(model, between[share])
         losses[share] = validate(model, ground, tricks)[0]
     state.share = min(losses, key=losses.__getitem__)
-    _load(model, between[state.share])
+    load(model, between[state.share])
 
 
 def _steps(count: int, tricks: Tricks) -> int:
@@ -259,7 +205,7 @@ def _epoch(
     weight = class_weights(ground.labels[ground.train], ground.classes, tricks.class_weights).to(ground.device)
     total, right = 0.0, 0
     # Averaged weights go with averaged statistics.
-    moving: list[tuple[str, Tensor]] = [*named, *(_statistics(model) if tricks.batch_norm == "updated" else [])]
+    moving: list[tuple[str, Tensor]] = [*named, *(statistics(model) if tricks.batch_norm == "updated" else [])]
     learning(model, tricks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(draw.integers(2**62)))  # dropout draws from torch's own generator
@@ -291,19 +237,19 @@ def _epoch(
                 nn.utils.clip_grad_norm_([one for _, one in named], tricks.clip)
             optimiser.step()
             if tricks.averaging == "ema":
-                _average_in(state, moving, min(0.98, (1 + state.averaged) / (10 + state.averaged)))
+                average_in(state, moving, min(0.98, (1 + state.averaged) / (10 + state.averaged)))
             total += value * len(inputs)
             right += int((logits.argmax(1) == target.argmax(1)).sum())
     if tricks.averaging == "swa" and epoch > tricks.epochs - max(tricks.epochs // 3, 2):
-        _average_in(state, moving, state.averaged / (state.averaged + 1))
-    state.weights, state.optimiser = _copied(model), optimiser.state_dict()
+        average_in(state, moving, state.averaged / (state.averaged + 1))
+    state.weights, state.optimiser = copied(model), optimiser.state_dict()
     if state.average is not None:
         with torch.no_grad():
             for name, one in moving:
                 one.copy_(state.average[name])
-    candidate = _copied(model) if state.average is not None else state.weights
+    candidate = copied(model) if state.average is not None else state.weights
     loss_now, right_now, _ = validate(model, ground, tricks)
-    _load(model, state.weights)
+    load(model, state.weights)
     rate = max(group["lr"] for group in optimiser.param_groups)
     count = len(order)
     state.history.append(
@@ -363,38 +309,3 @@ def answers(model: nn.Module, ground: Ground, pictures: Rows, batch: int = 32, a
         with torch.inference_mode():
             found.append(model(rows).float().cpu())
     return torch.cat(found)
-
-
-def _statistics(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(name, one) for name, one in model.named_buffers() if name.rpartition(".")[2] in ("running_mean", "running_var")]
-
-
-def _on(device: torch.device, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: one.to(device) for name, one in weights.items()}
-
-
-def _average_in(state: State, named: Sequence[tuple[str, Tensor]], kept: float) -> None:
-    """The average becomes `kept` of itself and the rest of the weights as they are."""
-    with torch.no_grad():
-        if state.average is None:
-            state.average = {name: one.detach().clone() for name, one in named}
-        else:
-            for name, one in named:
-                state.average[name].mul_(kept).add_(one.detach(), alpha=1 - kept)
-    state.averaged += 1
-
-
-def _copied(model: nn.Module) -> dict[str, Tensor]:
-    """All that learning changes: weights that learn, and statistics."""
-    learned = {name for name, one in model.named_parameters() if one.requires_grad}
-    statistics = {name for name, _ in _statistics(model)}
-    return {name: one.detach().clone() for name, one in model.state_dict().items() if name in learned | statistics}
-
-
-def _load(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    model.load_state_dict(weights, strict=False)
-
-
-def rows_of(history: Sequence[Epoch]) -> list[dict[str, Any]]:
-    """As JSON types."""
-    return [asdict(row) for row in history]

@@ -24,10 +24,10 @@ from topwork.finetune import adversarial
 from topwork.finetune.comparing import Comparison, compare, decided, sentence
 from topwork.finetune.folding import unfold
 from topwork.finetune.learner import HeadLayer, Learner
-from topwork.finetune.loop import State, rows_of
 from topwork.finetune.lora import merge
 from topwork.finetune.reading import Seen, features_of
 from topwork.finetune.settings import FinetuneSettings
+from topwork.finetune.state import State, rows_of
 from topwork.fitting import sample_of
 from topwork.heads.calibrate import Calibration, calibrate, fit_temperature
 from topwork.heads.head import Head

@@ -26,13 +26,14 @@ from topwork.finetune.cut import Behind
 from topwork.finetune.depth import Depth, candidates, chosen_depth, price, try_depths
 from topwork.finetune.job import Fresh, Job, Rows, Say, job_of
 from topwork.finetune.learner import Learner
-from topwork.finetune.loop import Epoch, Ground, State, learn
+from topwork.finetune.loop import Ground, learn
 from topwork.finetune.lora import adapt
 from topwork.finetune.lower import precision_told
 from topwork.finetune.outcome import Outcome, held_out, judged
 from topwork.finetune.rates import Rates, find_rate
 from topwork.finetune.reading import read
 from topwork.finetune.settings import FinetuneSettings
+from topwork.finetune.state import Epoch, State
 from topwork.finetune.tricks import Tricks
 from topwork.finetune.turning import turns_of
 from topwork.fitting import joined

@@ -71,6 +71,8 @@ class Search:
     """(N, K) of every picture from a head of the same recipe that never saw its group; before the temperature."""
     folds: Labels
     """(N,) the fold each picture was held out in."""
+    trial: Trial
+    """What the head was chosen by; one of `trials`."""
     trials: list[Trial]
     reasons: dict[str, str]
     """Why, for each automatic choice: view, transform, kind, strength, looks, class_weights, calibration."""
@@ -128,18 +130,18 @@ def _search(
         ground.trials += whole.trials
         reasons["kind"] += f"; on all {len(labels)} pictures {best.trial.kind} ({best.trial.log_loss:.3f})"
 
-    logits = ground.answers(best.logits)
+    trial, logits = best.trial, ground.answers(best.logits)
     head: AnyHead = _head(best, ground)
     if "k-nn" in settings.kinds and len(labels) <= settings.neighbour_pictures:
         single = Ground({False: table}, labels, folds, len(classes), columns, settings.seed, None, ground.trials)
-        nearest = try_neighbours(single, best.trial, settings.neighbours)
-        if nearest is not None and nearest[0].log_loss < best.trial.log_loss:
+        nearest = try_neighbours(single, trial, settings.neighbours)
+        if nearest is not None and nearest[0].log_loss < trial.log_loss:
+            reasons |= _of_neighbours(nearest[0], best.trial)
             trial, logits, head = nearest
-            reasons["kind"] = f"k-nn, {trial.neighbours} neighbours: least held-out log loss, {trial.log_loss:.3f}"
     calibration = calibrate(logits, labels, folds)
     reasons["calibration"] = calibration.reason
     head = replace(head, temperature=calibration.temperature)
-    return Search(head, logits, folds, ground.trials, reasons, warnings, calibration, time.perf_counter() - began)
+    return Search(head, logits, folds, trial, ground.trials, reasons, warnings, calibration, time.perf_counter() - began)
 
 
 def _deal(labels: Labels, groups: Labels, classes: list[str], settings: HeadSettings) -> tuple[Labels, list[str]]:
@@ -338,6 +340,17 @@ def _explain(trials: list[Trial], best: Trial, settings: HeadSettings, reasons: 
         warnings.append(
             f"the best L2 strength, {best.strength:.3g}, is the end of the range tried, {ends[0]:.3g} to {ends[1]:.3g}"
         )
+
+
+def _of_neighbours(trial: Trial, beaten: Trial) -> dict[str, str]:
+    """Reasons where k-nn beat the best of the heads that are fitted."""
+    return {
+        "kind": f"k-nn, {trial.neighbours} neighbours: held-out log loss {trial.log_loss:.3f}, {beaten.kind} "
+        f"{beaten.log_loss:.3f}",
+        "strength": "none: neighbours have no strength",
+        "looks": "one: neighbours are compared by one look",
+        "class_weights": "none: neighbours vote, whatever their class's number",
+    }
 
 
 def _head(best: Fit, ground: Ground) -> Head:

@@ -22,7 +22,7 @@ from topwork.grafted import Grafted
 from topwork.look.natural import PHOTOS, Natural
 from topwork.look.objectives import Channels, Terms, penalties
 from topwork.look.parameters import PARAMETERS, Colour, parameters
-from topwork.look.transforms import PLAIN, Transforms, view
+from topwork.look.transforms import PLAIN, Transforms, Views
 from topwork.pictures.decode import Pixels
 from topwork.process import keep_freed_memory
 
@@ -175,6 +175,7 @@ class _Run:
     ) -> tuple[dict[str, NDArray[np.float32]], list[Step], list[Pixels]]:
         """All steps: the parts of the loss, the pictures of some steps, and of more for a film."""
         recipe, terms = self.recipe, self.recipe.terms
+        views = Views(self.seen, recipe.transforms, generator)
         optimiser = torch.optim.Adam(made.leaves, lr=recipe.rate, fused=True)
         losses: dict[str, list[Tensor]] = {}
         strip: list[Step] = []
@@ -187,7 +188,7 @@ class _Run:
                 strip.append(self._shown(step, images))
             if loop and step % every == 0:
                 frames.append(self._frame(images))
-            seen = view(images, self.seen, recipe.transforms, generator, step / recipe.steps)
+            seen = views(images, step / recipe.steps)
             logits, gradient = self.gradient(seen.detach(), self.linear, terms.entropy)
             climbed = (self.linear * logits).sum(1) - terms.entropy * logits.logsumexp(1)
             parts = penalties(images, terms, self.groups)

@@ -22,6 +22,7 @@ from topwork.report.text import (
     one_line,
     percent,
     plural,
+    weakest_first,
 )
 
 MOST_CLASSES = 60
@@ -182,7 +183,7 @@ def _classes(rows: Sequence[Facts]) -> str:
             percent(row.get("f1")),
             count(row.get("n")),
         )
-        for row in sorted(rows, key=lambda row: number(row.get("recall")) or 0.0)
+        for row in weakest_first(rows)
     ]
     rest = f"\n\nThe {MOST_CLASSES} weakest of {len(cells)} classes." if len(cells) > MOST_CLASSES else ""
     return _table(("class", "recall", "95 % interval", "precision", "F1", "pictures"), cells[:MOST_CLASSES]) + rest

@@ -11,7 +11,7 @@ from topwork.report.text import Facts, clean, command, count, duration, figure, 
 
 MOST_TRIALS = 60
 CHOICES = ("view", "mirrored", "transform", "kind", "strength")
-"""What a trial tries, and what the chosen head is."""
+"""What a trial tries."""
 
 
 def making(facts: Facts) -> str:
@@ -21,7 +21,7 @@ def making(facts: Facts) -> str:
         part("Make it again", "", f'<pre tabindex="0"><code>{safe(again)}</code></pre>' if again else ""),
         f'<div class="columns">{materials}</div>' if materials else "",
         _reasons(facts.get("reasons") or {}),
-        _trials(facts.get("trials") or [], facts.get("head") or {}),
+        _trials(facts.get("trials") or []),
         _times((facts.get("timings") or {}).get("steps") or {}),
     )
     return section("making", "How it was made", "", "".join(parts))
@@ -101,16 +101,15 @@ def _reasons(reasons: Facts) -> str:
     )
 
 
-def _trials(trials: Sequence[Any], head: Facts) -> str:
+def _trials(trials: Sequence[Any]) -> str:
     ranked = sorted(trials, key=lambda trial: (-(number(trial.get("accuracy")) or 0.0), number(trial.get("log_loss")) or 0.0))
     keys = [key for key in CHOICES if any(trial.get(key) is not None for trial in trials)]
     rows = []
     for trial in ranked[:MOST_TRIALS]:
-        chosen = bool(head) and all(trial.get(key) == head.get(key) for key in keys)
         cells = [safe(figure(trial.get(key))) for key in keys]
         rows.append(
             [
-                ("✓" if chosen else "") + f"<span>{cells[0] if cells else ''}</span>",
+                ("✓" if trial.get("taken") else "") + f"<span>{cells[0] if cells else ''}</span>",
                 *cells[1:],
                 percent(trial.get("accuracy")),
                 figure(number(trial.get("log_loss"))),

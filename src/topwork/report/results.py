@@ -18,6 +18,7 @@ from topwork.report.text import (
     plural,
     probability,
     safe,
+    weakest_first,
     wrong_of,
 )
 
@@ -83,7 +84,7 @@ def warnings(facts: Facts) -> str:
 
 def classes(facts: Facts) -> str:
     """How well each class is known, the weakest first."""
-    rows = sorted((facts.get("score") or {}).get("per_class") or [], key=lambda row: number(row.get("recall")) or 0.0)
+    rows = weakest_first((facts.get("score") or {}).get("per_class") or [])
     cells = []
     for row in rows:
         recall, low, high = row.get("recall"), row.get("recall_low"), row.get("recall_high")
@@ -130,7 +131,15 @@ def mistakes(facts: Facts, thumbnails: Thumbnails) -> str:
         "The wrong answers it was surest of. Look here first: some will be hard pictures, "
         "some will be wrong labels, and some will show what it did not learn."
     )
-    return section("mistakes", "Its surest mistakes", lead, gallery(figures, len(wrong)))
+    return section("mistakes", "Its surest mistakes", lead, gallery(figures, _number_wrong(facts)))
+
+
+def _number_wrong(facts: Facts) -> int:
+    """How many test pictures were answered wrong: only the surest of them are listed."""
+    score = facts.get("score") or {}
+    matrix = score.get("confusion") or []
+    rest = sum(int(sum(row) - row[place]) for place, row in enumerate(matrix))
+    return max(rest, len(score.get("mistakes") or []))
 
 
 def opening(facts: Facts) -> str:

@@ -206,6 +206,11 @@ def answer_sentence(score: Facts) -> str:
     return f"About {wrong.about:,} of {wrong.base:,} such pictures {verb} out wrong{bounds}."
 
 
+def weakest_first(rows: Sequence[Facts]) -> list[Facts]:
+    """Scores of classes by recall; those without test pictures, of which nothing is known, last."""
+    return sorted(rows, key=lambda row: math.inf if number(row.get("recall")) is None else float(row["recall"]))
+
+
 def headline(facts: Facts) -> tuple[Facts, bool]:
     """The score to show first, and whether it is the test score; cross-validation stands in for a missing one."""
     for key in ("score", "cross_validation"):
@@ -221,7 +226,15 @@ def command(facts: Facts) -> str:
     if facts.get("command") is not None or not source:  # empty: no one command makes it
         return one_line(facts.get("command") or "")
     words = ["topwork", "fit", clean(source), "-o", f"{clean(facts['name'])}.topwork"]
-    backbone, seed = (facts.get("backbone") or {}).get("id"), (facts.get("settings") or {}).get("seed")
-    words += ["-b", clean(backbone)] if backbone else []
-    words += ["--seed", clean(seed)] if seed is not None else []
+    settings = facts.get("settings") or {}
+    given = {
+        "--test": (facts.get("data") or {}).get("test_source"),
+        "-b": (facts.get("backbone") or {}).get("id"),
+        "--weights": settings.get("weights"),
+        "--seed": settings.get("seed"),
+        "--test-share": settings.get("test_share"),
+    }
+    usual = {"--weights": "pretrained", "--test-share": 0.2}
+    for option, value in given.items():
+        words += [option, clean(value)] if value is not None and value != usual.get(option) else []
     return one_line(shlex.join(words))

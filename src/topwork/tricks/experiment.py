@@ -19,7 +19,8 @@ from topwork.features.choose import open_engine
 from topwork.features.extract import Extraction, Progress
 from topwork.finetune import frozen as cold
 from topwork.finetune.augment import Look
-from topwork.finetune.loop import Epoch, Ground, answers, learn
+from topwork.finetune.loop import Ground, answers, learn
+from topwork.finetune.state import Epoch
 from topwork.finetune.tricks import OPTIMISERS, Tricks
 from topwork.fitting import sample_of
 from topwork.pictures.records import Records, need_classes
