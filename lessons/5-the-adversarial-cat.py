@@ -58,13 +58,13 @@ pictures = photos("cats-vs-dogs")
 # %%
 digits = few_digits(4, few(40, 4), few(12, 2))
 # %topwork fit {digits} -o soft.topwork --quiet
-# %topwork finetune soft.topwork {digits} -o hard.topwork --adversarial --epsilon 2/255 --batch-size 8 --rate 1e-3 --epochs {few(8, 1)} --robustness defence.png --quiet
+# %topwork finetune soft.topwork {digits} -o hard.topwork --adversarial --epsilon 1/255 --batch-size 8 --rate 1e-3 --epochs {few(8, 1)} --robustness defence.png --quiet
 
 # %% [markdown]
-# Small attacks, that left nothing before, now leave most; at the strength it learned with only a little is left, at twice that
-# nothing: strength is bought, not safety. On digits it cost no accuracy on untouched pictures. And heed the control that
-# warns: where the loss was still rising when the attack ended, more steps would fool more, so the share left at that strength
-# is at most what stands there.
+# The smallest attacks, that left next to nothing before, now leave most; at the strength it learned with some are left, at
+# twice that hardly any: strength is bought, not safety. On digits it cost no accuracy on untouched pictures; with twice the
+# strength it did, and what was learned was hardly worth keeping. Should a control warn, heed it: where the loss was still rising
+# when the attack ended, more steps would fool more, so the share left at that strength is at most what stands there.
 #
 # ## What was measured
 #

@@ -66,7 +66,7 @@ print(facts["reasons"]["kind"])
 # %%
 score = topwork.Classifier.load("breeds.topwork").score(pictures / "test")
 for mistake in score.mistakes[:8]:
-    print(f"{mistake['label']} taken for {mistake['predicted']} ({mistake['probability']:.0%})")
+    print(f"{mistake['label']} taken for {mistake['predicted']} ({mistake['probability']:.1%})")
 
 # %% [markdown]
 # ## A larger network?

@@ -47,7 +47,7 @@ print(topwork.Classifier.load("staged.topwork").facts["reasons"]["view"])
 # judged again with other pictures held out.
 
 # %%
-# %topwork finetune staged.topwork {pictures} -o tuned.topwork --unfreeze 4 --epochs {few(12, 1)} --views {few(12, 1)} --folds 1
+# %topwork finetune staged.topwork {pictures} -o tuned.topwork --unfreeze 4 --epochs {few(8, 1)} --views {few(8, 1)} --folds 1
 
 # %% [markdown]
 # Two different things are said below the epochs. "Because" is the decision, made on validation pictures. The line with the new
