@@ -28,7 +28,8 @@ from topwork.commands.app import run
 from topwork.errors import InputError
 from topwork.finetune import frozen as cold
 from topwork.finetune.adversarial import STEPS, hardening, withstands
-from topwork.finetune.loop import Ground, learn, validate
+from topwork.finetune.ground import Ground
+from topwork.finetune.loop import learn, validate
 from topwork.finetune.settings import FinetuneSettings
 from topwork.finetune.state import Epoch, State
 from topwork.finetune.tricks import Tricks

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from topwork.finetune.loop import Ground
+from topwork.finetune.ground import Ground
 
 PICTURES, SIDE, CLASSES = 120, 6, 3
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from topwork.finetune.tricks import OPTIMISERS
 from topwork.tricks import figures
-from topwork.tricks.experiment import STARTS, Experiment, Result, judged_together, variants
+from topwork.tricks.experiment import STARTS, Experiment, variants
+from topwork.tricks.result import Result, judged_together
 from topwork.tricks.words import lines_of, verdict_of
 
 

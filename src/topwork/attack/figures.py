@@ -14,6 +14,7 @@ from topwork.answers import Prediction
 from topwork.attack.epsilon import told, told_distance
 from topwork.attack.recheck import likeliest_class
 from topwork.attack.single import PhotoAttack
+from topwork.captions import caption
 from topwork.pictures.decode import Geometry, decode, read_bytes, to_pixels
 from topwork.pictures.reasons import BadPicture
 from topwork.runtime import publish_file
@@ -56,7 +57,7 @@ def photo_figure(found: PhotoAttack, path: Path) -> None:
     if not found.fooled:
         told_after = f"still {told_after}" if told_after == found.label else f"{told_after}, not {found.target or 'misread'}"
     figure.suptitle(
-        f"{_short(names[0], 40)}  →  {_short(told_after, 40)}", fontsize=15, color=INK, fontweight="bold", x=0.5, y=0.97
+        f"{caption(names[0], 40)}  →  {caption(told_after, 40)}", fontsize=15, color=INK, fontweight="bold", x=0.5, y=0.97
     )
     write_figure(figure, path)
 
@@ -73,7 +74,7 @@ def _ranking(axes: Axes, answer: Prediction, label: str, found: PhotoAttack) -> 
     axes.barh(places[: len(top)], values, color=colours, height=0.62)
     for place, one in enumerate(top):
         inside = values[place] > 0.62
-        words = f"{_short(one['label'])}  {100 * values[place]:.1f} %"
+        words = f"{caption(one['label'], LONGEST)}  {100 * values[place]:.1f} %"
         axes.text(
             0.015 if inside else values[place] + 0.015, place, words, va="center", fontsize=9, color="white" if inside else INK
         )
@@ -126,14 +127,14 @@ def curve_figure(document: dict[str, Any], path: Path) -> None:
             axes.set_axis_off()
             axes.imshow(_square(one["path"]))
             size = "never" if one["smallest"] is None else told_distance(one["smallest"], document["norm"])
-            becomes = f"→ {_short(one['becomes'], 15)}" if one["becomes"] else ""
-            axes.set_title(f"{_short(one['label'], 15)}\n{becomes}\n{size}", fontsize=8, color=INK, pad=3)
+            becomes = f"→ {caption(one['becomes'], 15)}" if one["becomes"] else ""
+            axes.set_title(f"{caption(one['label'], 15)}\n{becomes}\n{size}", fontsize=8, color=INK, pad=3)
         if pictures:
             axes = figure.add_subplot(grid[row, 4:])
             axes.set_axis_off()
             axes.text(0.5, -0.04, title, ha="center", va="top", fontsize=9, color=INK, transform=axes.transAxes)
     figure.suptitle(
-        f"How little it takes: {_short(Path(document['subject']).name, 50)}", fontsize=14, color=INK, fontweight="bold"
+        f"How little it takes: {caption(Path(document['subject']).name, 50)}", fontsize=14, color=INK, fontweight="bold"
     )
     write_figure(figure, path)
 
@@ -243,10 +244,6 @@ def _round_factor(factor: float) -> int:
     """A factor that reads well: 5, 10, 15, 20, 30 ..."""
     steps = [1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 60, 80, 100, 127]
     return max(step for step in steps if step <= max(factor, 1) + 1e-6)
-
-
-def _short(name: str, longest: int = LONGEST) -> str:
-    return (name if len(name) <= longest else name[: longest - 1] + "…").replace("$", r"\$")  # no mathematics
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from topwork.captions import caption
 from topwork.compare.map import PictureMap, Place
 from topwork.compare.words import percent
 from topwork.errors import InputError
@@ -142,7 +143,7 @@ def _legend(axes: Any, found: PictureMap) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
-        Line2D([], [], marker="o", linestyle="", color=colour_of(name, found.classes), label=_plain(name), markersize=6)
+        Line2D([], [], marker="o", linestyle="", color=colour_of(name, found.classes), label=caption(name), markersize=6)
         for name in (found.classes if 0 < len(found.classes) <= len(PALETTE) else [])
     ]
     for colour, count, what in ((RING, found.suspects, "suspect label"), (ALONE, found.strangers, "stranger")):
@@ -152,11 +153,6 @@ def _legend(axes: Any, found: PictureMap) -> None:
     if marks:
         axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=6, fontsize=8.5, frameon=False,
                     labelcolor=INK, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    """Dollars are no mathematics."""
-    return name.replace("$", r"\$")
 
 
 def _below(found: PictureMap) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topwork.captions import caption
 from topwork.compare.words import percent
 from topwork.errors import InputError
 from topwork.runtime import publish_file
@@ -125,7 +126,7 @@ def _scale(axes: Any, value: float, name: str, backbone: str) -> None:
     axes.tick_params(bottom=False, labelbottom=False)
     taken = [value]
     axes.plot([0, 0.12], [value, value], color=RUST, linewidth=2.4, solid_capstyle="butt")
-    axes.text(0.16, value, _short(name, 20), fontsize=9, color=RUST, fontweight="bold", va="center")
+    axes.text(0.16, value, caption(name, 20), fontsize=9, color=RUST, fontweight="bold", va="center")
     for what, figure_of in known.items():
         axes.plot([0, 0.07], [figure_of, figure_of], color=SOFT, linewidth=1.2)
         if min(abs(figure_of - other) for other in taken) > top / 22:
@@ -191,15 +192,11 @@ def curve_figure(found: Curve, name: str) -> Any:
     gains.barh(places, [100 * one.gain for one in rows], color=GREEN, height=0.62)
     errors = [[max(0.0, 100 * (one.gain - one.low)) for one in rows], [max(0.0, 100 * (one.high - one.gain)) for one in rows]]
     gains.errorbar([100 * one.gain for one in rows], places, xerr=errors, fmt="none", color=INK, elinewidth=0.8, capsize=2)
-    gains.set_yticks(places, [_short(one.label) for one in rows], fontsize=8.5)
+    gains.set_yticks(places, [caption(one.label, 22) for one in rows], fontsize=8.5)
     gains.axvline(0, color=SOFT, linewidth=0.8)
     gains.set_xlabel("points gained", fontsize=9, color=INK)
     _title(gains, "Who gains most", "from twice the photos of the class")
     return figure
-
-
-def _short(text: str, longest: int = 22) -> str:
-    return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")  # no mathematics
 
 
 def pareto_figure(found: Comparison, name: str) -> Any:

@@ -19,7 +19,7 @@ from topwork.attack.subject import subject_of
 from topwork.attack.training import hardened
 from topwork.classifier import Classifier
 from topwork.finetune.comparing import Comparison
-from topwork.finetune.loop import Harden, Rows
+from topwork.finetune.ground import Harden, Rows
 from topwork.finetune.settings import FinetuneSettings
 from topwork.finetune.state import State
 from topwork.heads.metrics import wilson

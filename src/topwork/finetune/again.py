@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topwork.errors import StorageError
+from topwork.finetune.ground import Ground
 from topwork.finetune.job import Fresh, Job
-from topwork.finetune.loop import Ground, learn_again
+from topwork.finetune.loop import learn_again
 from topwork.finetune.outcome import Candidate, fold_logits, refitted
 from topwork.finetune.reading import features_of
 from topwork.finetune.state import State

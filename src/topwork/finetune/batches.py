@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from topwork.finetune.ground import Ground, Rows
 from topwork.finetune.tricks import Tricks
-
-if TYPE_CHECKING:
-    from topwork.finetune.loop import Ground
-
-Rows = NDArray[np.int64]
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

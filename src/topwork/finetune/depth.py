@@ -18,8 +18,9 @@ from torch import nn
 
 from topwork.finetune.activations import Activations
 from topwork.finetune.frozen import Frozen, behind, layout_of
+from topwork.finetune.ground import Ground
 from topwork.finetune.learner import Learner
-from topwork.finetune.loop import Ground, answers, learn
+from topwork.finetune.loop import answers, learn
 from topwork.finetune.lora import adapt
 from topwork.finetune.tricks import Tricks
 from topwork.heads.calibrate import fit_temperature

@@ -15,8 +15,8 @@ from topwork.errors import InputError, WeightsError
 from topwork.features.engines import cuda_available
 from topwork.features.extract import Progress
 from topwork.finetune.adversarial import hardening
+from topwork.finetune.ground import Ground
 from topwork.finetune.learner import HeadLayer, Learner
-from topwork.finetune.loop import Ground
 from topwork.finetune.reading import Seen, probe_again
 from topwork.finetune.settings import FinetuneSettings
 from topwork.fitting import sample_of

@@ -8,45 +8,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from topwork.errors import InputError, StorageError
 from topwork.finetune.batches import class_weights, cross_entropy, mixed, targets_of
+from topwork.finetune.ground import Ground, Rows
 from topwork.finetune.optimise import groups_of, optimiser_of, rate_factor
 from topwork.finetune.state import Epoch, State, average_in, copied, load, on_device, statistics
 from topwork.finetune.tricks import Tricks
 from topwork.heads.calibrate import fit_temperature
 from topwork.heads.metrics import accuracy, log_loss
 
-Rows = NDArray[np.int64]
-
 FLOWN = 1e4
 """A loss, in nats, from which nothing comes back; that of a guess among a million classes is 14."""
 
-
-class Data(Protocol):
-    """Where batches come from."""
-
-    views: int
-
-    def ensure(self, pictures: Rows, views: Rows) -> None:
-        """Make what is not there yet."""
-        ...
-
-    def batch(self, pictures: Rows, views: Rows) -> Tensor:
-        """Rows (n, width)."""
-        ...
-
-
-Harden = Callable[[nn.Module, Tensor, Tensor | None, float, torch.Generator], Tensor]
-"""(model, rows, labels, share, generator) -> rows changed so that the model's loss rises: against labels (n,), or, where these
-are None, against what the model itself finds likeliest. share: of the full strength."""
 
 SHARES = (0.25, 0.5, 0.75)
 """Points between the first weights and the best that are tried."""
@@ -54,27 +33,6 @@ SHARES = (0.25, 0.5, 0.75)
 RISE = 0.5
 """Share of all steps over which the strength of the attack rises: at full strength from the start, a network that withstands
 nothing yet learns to say the same of every picture."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a run learns from."""
-
-    data: Data
-    labels: Rows
-    """(N,) of all pictures."""
-    train: Rows
-    validation: Rows
-    """Choose the epoch whose weights are kept. None of them: the last are."""
-    classes: int
-    seed: int = 0
-    device: str = "cpu"
-    blocks: tuple[str, ...] = ()
-    """Name prefixes of the blocks that learn, in order of depth."""
-    start_counts: bool = True
-    """Whether the start may be what is kept, where no epoch is better."""
-    harden: Harden | None = None
-    """Changes every batch for the worse: what learns, learns from attacked pictures, and is validated on attacked ones."""
 
 
 Told = Callable[[Epoch, int], None]

@@ -12,7 +12,8 @@ from torch import nn
 
 from topwork.attack.figures import write_figure
 from topwork.finetune.batches import class_weights, cross_entropy
-from topwork.finetune.loop import Ground, learning
+from topwork.finetune.ground import Ground
+from topwork.finetune.loop import learning
 from topwork.finetune.optimise import groups_of, optimiser_of
 from topwork.finetune.tricks import Tricks
 

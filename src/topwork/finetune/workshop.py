@@ -24,9 +24,10 @@ from topwork.finetune.checkpoints import identity_of, read_states, write_states
 from topwork.finetune.comparing import Comparison
 from topwork.finetune.cut import Behind
 from topwork.finetune.depth import Depth, candidates, chosen_depth, price, try_depths
+from topwork.finetune.ground import Ground
 from topwork.finetune.job import Fresh, Job, Rows, Say, job_of
 from topwork.finetune.learner import Learner
-from topwork.finetune.loop import Ground, learn
+from topwork.finetune.loop import learn
 from topwork.finetune.lora import adapt
 from topwork.finetune.lower import precision_told
 from topwork.finetune.outcome import Outcome, held_out, judged

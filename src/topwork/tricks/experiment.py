@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from topwork.features.choose import open_engine
 from topwork.features.extract import Extraction, Progress
 from topwork.finetune import frozen as cold
 from topwork.finetune.augment import Look
-from topwork.finetune.loop import Ground, answers, learn
+from topwork.finetune.ground import Ground
+from topwork.finetune.loop import answers, learn
 from topwork.finetune.state import Epoch
 from topwork.finetune.tricks import OPTIMISERS, Tricks
 from topwork.fitting import sample_of
@@ -27,13 +28,13 @@ from topwork.pictures.records import Records, need_classes
 from topwork.pictures.sources import Pictures, labelled_records
 from topwork.pictures.splits import grouped_folds
 from topwork.tricks.network import Crown, Stored, spread
-from topwork.tricks.verdicts import CLEAR, holm, interval, paired
+from topwork.tricks.result import Result, judged_together
+from topwork.tricks.verdicts import interval, paired
 from topwork.tricks.words import verdict_of
 from topwork.zoo.spec import BackboneSpec
 
 Rows = NDArray[np.int64]
 Float32 = NDArray[np.float32]
-Verdict = Literal["base", "better", "worse", "not clear"]
 
 PICTURES = 1200
 """Used at most, as many of each class as can be."""
@@ -105,34 +106,6 @@ def variants() -> list[Variant]:
         Variant("batches of 8", "batch", {"batch_size": 8}),
         Variant("batches of 128", "batch", {"batch_size": 128}),
     ]
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a variant did over the seeds."""
-
-    name: str
-    topic: str
-    accuracy: float
-    """Mean over the seeds, on pictures that chose nothing."""
-    low: float
-    """95 % interval of the mean, by the spread over the seeds."""
-    high: float
-    gain: float
-    """Mean difference to the base recipe, seed by seed."""
-    gain_low: float
-    """95 % interval of the mean difference, of this comparison alone."""
-    gain_high: float
-    p: float
-    """Of no difference: paired t-test over the seeds, of this comparison alone."""
-    adjusted: float
-    """That p, adjusted for all comparisons (Holm 1979)."""
-    verdict: Verdict
-    """By the adjusted p."""
-    epochs: float
-    """Until 95 % of the best validation accuracy."""
-    seconds: float
-    """Of one run."""
 
 
 @dataclass(frozen=True)
@@ -355,13 +328,3 @@ def _result(
         float(np.mean(epochs)) if epochs else float("nan"),
         float(np.mean([one[2] for one in runs])),
     )
-
-
-def judged_together(results: Sequence[Result]) -> list[Result]:
-    """The results with their adjusted p and verdict: of thirty tricks that bring nothing, one or two would else look clear."""
-    base, *tricks = results
-    judged = [base]
-    for row, adjusted in zip(tricks, holm([row.p for row in tricks]), strict=True):
-        verdict: Verdict = "not clear" if adjusted >= CLEAR else "better" if row.gain > 0 else "worse"
-        judged.append(replace(row, adjusted=adjusted, verdict=verdict))
-    return judged

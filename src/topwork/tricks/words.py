@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from topwork.tricks.result import Result
 from topwork.tricks.verdicts import CLEAR
-
-if TYPE_CHECKING:
-    from topwork.tricks.experiment import Result
 
 
 def lines_of(results: Sequence[Result]) -> Iterator[str]:
