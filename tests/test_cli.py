@@ -33,7 +33,7 @@ def test_fit_and_score(painted: Path, tmp_path: Path, cli: Cli) -> None:
         assert result["accuracy"] > 0.8 and result["images_per_second"] > 0 and result["backbone"] == "lite0"
         text = cli(*words)
         assert text.code == 0 and " % right (" in text.out
-        assert ("(48 of them from the store)" in text.out) == (words[0] == "fit")  # a score keeps nothing
+        assert ("all 48 features from the store" in text.out) == (words[0] == "fit")  # a score keeps nothing
     # A small test stands beside what cross-validation says; a bundle is not replaced in silence.
     assert "\n  cross-validated " in text_of_fit(cli, painted, tmp_path / "y.topwork")
     assert "\n  replaced " not in text_of_fit(cli, painted, tmp_path / "z.topwork")

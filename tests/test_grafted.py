@@ -62,9 +62,9 @@ def test_probabilities_are_those_of_predict_on_photos(photos: Path, warm: Path) 
 def test_a_linear_head_in_torch_is_the_head(transform: str) -> None:
     rng = np.random.default_rng(0)
     weight, bias = rng.normal(size=(3, 7)).astype(np.float32), rng.normal(size=3).astype(np.float32)
-    head = Head("logistic", "last", np.arange(2, 9), 10, False, transform, weight, bias)
+    head = Head("logistic", "last", np.arange(2, 9), 10, False, transform, weight, bias, temperature=1000.0)
     features = rng.normal(size=(5, 10)).astype(np.float32)
-    assert np.allclose(LinearHead(head)(torch.from_numpy(features)).numpy(), head.logits(features), atol=1e-5)
+    assert np.allclose(LinearHead(head)(torch.from_numpy(features)).numpy(), head.logits(features) / 1000, atol=1e-6)
 
 
 @pytest.fixture
@@ -122,3 +122,20 @@ def test_other_weights_than_those_fitted_with_are_refused(bundle: Path) -> None:
     other = dataclasses.replace(classifier, spec=dataclasses.replace(classifier.spec, weights_sha256="0" * 64))
     with pytest.raises(BundleError, match="weights_sha256"):
         grafted(other)
+
+
+def test_large_logits_leave_a_gradient(bundle: Path, painted: Path) -> None:
+    """Those of a linear discriminant, before the temperature, can be a thousand times as large as after it."""
+    classifier = Classifier.load(bundle)
+    width, rng = classifier.spec.width, np.random.default_rng(0)
+    weight, bias = rng.normal(size=(4, width)).astype(np.float32), np.zeros(4, np.float32)
+    cool = Head("logistic", "last", np.arange(width), width, False, "none", weight, bias)
+    hot = dataclasses.replace(cool, weight=weight * 1000, temperature=1000.0)
+    images = looks(sorted(painted.glob("*/00.png"))[:2], classifier)[0].requires_grad_(True)
+    slopes = []
+    for head in (cool, hot):
+        logits = grafted(dataclasses.replace(classifier, head=head))(images)
+        loss = torch.nn.functional.cross_entropy(logits, logits.argmax(1))
+        slopes.append(torch.autograd.grad(loss, images)[0])
+    assert slopes[0].abs().max() > 0
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-3, atol=1e-3 * float(slopes[0].abs().max()))

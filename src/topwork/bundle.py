@@ -208,7 +208,9 @@ def _read(path: Path) -> Bundle:
     from safetensors.numpy import load
 
     if not os.path.lexists(path):
-        raise BundleError(f"{path}: no such bundle. Make one: topwork fit photos/ -o {path}")
+        near = path.with_name(f"{path.name}.topwork")
+        then = f"Did you mean {near}?" if near.exists() else f"Make one: topwork fit photos/ -o {path}"
+        raise BundleError(f"{path}: no such bundle. {then}")
     if not path.is_dir():
         raise BundleError(f"{path}: expected a bundle made by topwork fit, which is a folder; found a file. Give the folder.")
     try:

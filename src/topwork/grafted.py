@@ -26,18 +26,15 @@ LEAST_ROOT = 1e-8
 
 
 class Grafted(nn.Module):
-    """A classifier as one network. images (N, 3, H, W) in [0, 1] -> logits (N, K), before the temperature.
+    """A classifier as one network. images (N, 3, H, W) in [0, 1] -> logits (N, K), whose softmax are its probabilities.
 
     Where the head was fitted on the mean of two looks (`mirrored`), the second one is the mirror image of `images`, unless the
     caller passes it: `topwork.features.extract.second_look` has a margin that `images` have lost.
     """
 
-    def __init__(
-        self, backbone: Backbone, head: nn.Module | None, classes: tuple[str, ...], temperature: float, mirrored: bool = False
-    ) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module | None, classes: tuple[str, ...], mirrored: bool = False) -> None:
         super().__init__()
-        self.backbone, self.head, self.classes = backbone, head, classes
-        self.temperature, self.mirrored = temperature, mirrored
+        self.backbone, self.head, self.classes, self.mirrored = backbone, head, classes, mirrored
         self.eval()
         for parameter in self.parameters():
             parameter.requires_grad_(False)
@@ -65,11 +62,14 @@ class Grafted(nn.Module):
     def probs(self, images: Tensor, second: Tensor | None = None) -> Tensor:
         """Probabilities (N, K) as the classifier gives them."""
         logits: Tensor = self(images, second)
-        return (logits / self.temperature).softmax(1)
+        return logits.softmax(1)
 
 
 class LinearHead(nn.Module):
-    """A bundle's head in torch. features (N, D_full) -> logits (N, K)."""
+    """A bundle's head in torch. features (N, D_full) -> logits (N, K), after the temperature.
+
+    Before it they may be a thousand times as large: then a cross-entropy has no gradient left, and an attack finds nothing.
+    """
 
     columns: Tensor
     weight: Tensor
@@ -80,8 +80,8 @@ class LinearHead(nn.Module):
         self.transform = head.transform
         self.register_buffer("columns", torch.from_numpy(head.columns))
         self.first = _first_of_run(head.columns)
-        self.register_buffer("weight", torch.from_numpy(head.weight))
-        self.register_buffer("bias", torch.from_numpy(head.bias))
+        self.register_buffer("weight", torch.from_numpy(head.weight / np.float32(head.temperature)))
+        self.register_buffer("bias", torch.from_numpy(head.bias / np.float32(head.temperature)))
 
     def extra_repr(self) -> str:
         """What decides the answers and is no tensor."""
@@ -94,7 +94,7 @@ class LinearHead(nn.Module):
 
 
 class VotingHead(nn.Module):
-    """A head of nearest neighbours in torch. features (N, D_full) -> logits (N, K).
+    """A head of nearest neighbours in torch. features (N, D_full) -> logits (N, K), after the temperature.
 
     With `every`, all references vote and not only the nearest: then each class has a gradient everywhere, which the exact
     answer has not; near a class's own pictures both say the same.
@@ -111,7 +111,7 @@ class VotingHead(nn.Module):
 
     def __init__(self, head: NeighbourHead, every: bool = False) -> None:
         super().__init__()
-        self.level = False
+        self.level, self.temperature = False, head.temperature
         self.transform = head.transform
         self.count = len(head.references) if every else min(head.neighbours, len(head.references))
         self.register_buffer("columns", torch.from_numpy(head.columns))
@@ -122,7 +122,7 @@ class VotingHead(nn.Module):
 
     def extra_repr(self) -> str:
         """What decides the answers and is no tensor."""
-        return f"{self.transform}, {self.count}, {self.level}"
+        return f"{self.transform}, {self.count}, {self.level}, {self.temperature}"
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""
@@ -131,7 +131,7 @@ class VotingHead(nn.Module):
         nearest = near[:, :1] if self.level else near[:, :1].detach()
         weight = torch.exp(SHARPNESS * (near - nearest))
         votes = torch.einsum("nk,nkc->nc", weight, self.member[places])
-        return torch.log(votes + LEAST_VOTE)
+        return torch.log(votes + LEAST_VOTE) / self.temperature
 
 
 def grafted(source: Classifier | Backbone, every_vote: bool = False) -> Grafted:
@@ -145,10 +145,10 @@ def grafted(source: Classifier | Backbone, every_vote: bool = False) -> Grafted:
             raise InputError(
                 f"{source.spec.id}: this backbone has no classes of its own. Fit a classifier on it and give its bundle."
             )
-        return Grafted(source, None, original_classes(source.spec.class_names), 1.0)
+        return Grafted(source, None, original_classes(source.spec.class_names))
     head = source.head
     module: nn.Module = VotingHead(head, every_vote) if isinstance(head, NeighbourHead) else LinearHead(head)
-    return Grafted(backbone_of(source), module, source.classes, head.temperature, head.mirrored)
+    return Grafted(backbone_of(source), module, source.classes, head.mirrored)
 
 
 def backbone_of(classifier: Classifier) -> Backbone:

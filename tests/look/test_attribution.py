@@ -108,7 +108,7 @@ def test_other_weights_give_another_map(
 def test_the_map_of_a_head_of_two_looks_is_the_right_way_round(lite0: Grafted) -> None:
     torch.manual_seed(0)
     head = nn.Linear(lite0.spec.width, 3)
-    network = Grafted(lite0.backbone, head, ("a", "b", "c"), 1.0, mirrored=True)
+    network = Grafted(lite0.backbone, head, ("a", "b", "c"), mirrored=True)
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     image[:, :, :, 150:] *= 0.2
     found, turned = (gradcam(network, one, one_hot(1, 3)).values for one in (image, image.flip(3)))

@@ -283,7 +283,7 @@ def _pixels_of(points: Tensor, before: Pixels, through: Through) -> Pixels:
 
 
 def _by_torch(subject: Subject, victim: Victim, points: Tensor, photo: Path) -> Prediction:
-    probs = (victim.exact(points) / subject.graft.temperature).softmax(1)[0]
+    probs = victim.exact(points).softmax(1)[0]
     values, order = probs.topk(min(5, len(probs)))
     ranking = [
         {"label": subject.classes[place], "probability": round(value, 6)}

@@ -129,7 +129,7 @@ def subject_of(classifier: Classifier, name: str) -> Subject:
     search = graft
     if isinstance(classifier.head, NeighbourHead):
         voting = VotingHead(classifier.head, every=True)
-        search = Grafted(graft.backbone, voting, graft.classes, graft.temperature, graft.mirrored)
+        search = Grafted(graft.backbone, voting, graft.classes, graft.mirrored)
     return Subject(name, classifier.classes, classifier.spec, classifier.engine, graft, search, classifier.parts, classifier)
 
 

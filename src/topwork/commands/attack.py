@@ -184,6 +184,10 @@ def _folder_text(document: dict[str, Any], out: Path | None) -> list[str]:
         f"{document['subject']}: {number(document['n'], 'picture')} right to begin with ({document['misread']} misread do not "
         f"count{there}), {document['gradient_calls']:,} gradients, {document['seconds']:.1f} s"
     ]
+    if failed := sum(not one["passed"] for one in document["controls"]):
+        lines.append(
+            f"  CAREFUL         {number(failed, 'control')} failed: what is left may be the attack's weakness, see below"
+        )
     for point in document["curve"][1:]:
         lines.append(
             f"  {told_distance(point['epsilon'], norm):<15} {percent(point['share'])} left "
@@ -221,20 +225,27 @@ def _photo_text(found: PhotoAttack, out: Path) -> list[str]:
     from topwork.attack.single import said
 
     aim = f"wanted {found.target}" if found.target else "wanted anything else"
+    if found.fooled and found.target and found.after.none_of_these:
+        aim += ", and it leads; but no class is answered"
     lines = [
         f"{found.photo}: {said(found.before)} -> {said(found.after)}; {'fooled' if found.fooled else 'not fooled'} ({aim})",
         f"  change          at most {told(found.distance)} a value, length {found.distance_l2:.2f}; "
         f"allowed {told_distance(found.epsilon, found.norm)}",
     ]
+    if not found.distance:
+        lines.append(
+            "  WARNING         nothing was changed: the gradient is 0, so this says nothing of how robust it is; --attack apgd"
+        )
     if found.checked is not None:
         lines.append(f"  asked again     from the file: {engines_told(found.checked.engines)}")
-        lines.append(f"  saved as JPEG   {jpeg_told(found.checked.jpeg)}")
+        lines += [f"  saved as JPEG   {jpeg_told(found.checked.jpeg)}"] if found.fooled else []
         lines.append(f"  attacked file   {found.attacked_path}")
     else:
         lines.append("  asked again     by torch in float32, at the network's input; no file was made")
     if found.tried:
         tried = ", ".join(told_distance(one, found.norm) for one in found.tried)
-        lines.append(f"  smallest        {told_distance(found.epsilon, found.norm)}, of {tried} tried")
+        least = told_distance(found.epsilon, found.norm) if found.fooled else "none"
+        lines.append(f"  smallest        {least}, of {tried} tried")
     lines.append(f"  figure          {out}")
     lines.append(f"  work            {found.gradients} gradients, {found.seconds:.1f} s")
     return lines

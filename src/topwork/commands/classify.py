@@ -139,7 +139,7 @@ def _fit_text(result: dict[str, Any], audit: dict[str, Any]) -> list[str]:
         f"  none of these   said of {percent(1 - result['coverage'])} of the test pictures; "
         f"of the others {right(result['accuracy_answered'])} right",
         f"  head            {_head(result['head'])}",
-        f"  engine          {result['engine']}, {_rate(result['images_per_second'], result['stored'])}",
+        f"  engine          {result['engine']}, {_rate(result['images_per_second'], result['stored'], audit['usable'])}",
     ]
     if result["n"] < FEW and (crossed := result["cross_validation"]):
         lines.insert(
@@ -182,8 +182,10 @@ def _head(head: dict[str, Any]) -> str:
     return f"{KINDS.get(head['kind'], head['kind'])} on {seen}{mirrored}"
 
 
-def _rate(images_per_second: float, stored: int) -> str:
+def _rate(images_per_second: float, stored: int, pictures: int) -> str:
     """How fast pictures became features; those that came from the store tell nothing of the engine."""
+    if stored >= pictures:
+        return f"all {pictures:,} features from the store"
     told = f"{images_per_second:,.0f} pictures a second, files to features"
     return f"{told} ({stored:,} of them from the store)" if stored else told
 

@@ -108,8 +108,8 @@ def say(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """The result on stdout: one JSON document, or lines of text."""
     if as_json:
         print(json.dumps(document, indent=1, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
-    else:
-        print("\n".join(shown(line) for line in lines))
+    elif told := [shown(line) for line in lines]:
+        print("\n".join(told))
 
 
 def check_figure(out: Path, photo: Path | None = None) -> None:

@@ -123,11 +123,10 @@ def ideal(
         else:
             count = len(network.classes)
         note = "" if layer is None else f"layer {layer}"
-        temperature = network.temperature if layer is None else None
         gradient = frozen_gradient(_one_look(asked), seen, engine=engine, note=note)  # type: ignore[arg-type]
         linear = nn.functional.one_hot(torch.tensor(targets), count).float()
         names = [network.classes[place] if layer is None else f"{layer} channel {place}" for place in targets]
-        run = _Run(recipe, gradient, linear, torch.tensor(targets), seen, temperature)
+        run = _Run(recipe, gradient, linear, torch.tensor(targets), seen, layer is None)
         made = parameters(recipe.parameters, len(targets), size, generator, recipe.natural, Colour(recipe.natural))
         losses, strip, frames = run.climb(made, generator, loop, progress)
         images = made.images().detach().numpy()
@@ -167,8 +166,8 @@ class _Run:
     linear: Tensor
     groups: Tensor
     seen: int
-    temperature: float | None
-    """None where what is climbed are channels, not classes."""
+    classes: bool
+    """Whether what is climbed are classes, not channels."""
 
     def climb(
         self, made: Any, generator: torch.Generator, loop: bool, progress: Told | None
@@ -208,7 +207,7 @@ class _Run:
 
     def _shown(self, step: int, images: Tensor) -> Step:
         logits = self.gradient.logits(_resized(images, self.seen))
-        answers = logits if self.temperature is None else (logits / self.temperature).softmax(1)
+        answers = logits.softmax(1) if self.classes else logits
         return Step(step, _pixels(images), (answers * self.linear).sum(1).numpy())
 
     def _frame(self, images: Tensor) -> Pixels:
@@ -218,7 +217,7 @@ class _Run:
 def _one_look(network: nn.Module) -> nn.Module:
     """The network of one look only: views are mirrored at random anyway, and a second look would double the time."""
     if isinstance(network, Grafted) and network.mirrored:
-        return Grafted(network.backbone, network.head, network.classes, network.temperature, mirrored=False)
+        return Grafted(network.backbone, network.head, network.classes, mirrored=False)
     return network
 
 

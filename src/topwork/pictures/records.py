@@ -111,7 +111,8 @@ def read_records(source: str | Path) -> Records:
         if beside:
             raise InputError(
                 f"{source}: found {beside} pictures but no class folders. "
-                f"Put each class in its own folder: {path.name}/cats, {path.name}/dogs; or give a CSV with path,label."
+                f"Is it one class of several? Give the folder that holds them all: {path.parent}. Else put each class "
+                f"in a folder of its own in it, or give a CSV with path,label."
             )
         because = f" ({'; '.join(notes)})" if notes else ""
         raise InputError(f"{source}: found no pictures{because}. Expected one folder per class with pictures in it.")

@@ -10,7 +10,7 @@ from topwork.report.parts import more, pairs, part, section, table
 from topwork.report.text import Facts, clean, command, count, duration, figure, number, percent, plural, safe
 
 MOST_TRIALS = 60
-CHOICES = ("view", "mirrored", "transform", "kind", "strength")
+CHOICES = ("view", "mirrored", "transform", "kind", "strength", "ridge", "neighbours")
 """What a trial tries."""
 
 
@@ -103,10 +103,10 @@ def _reasons(reasons: Facts) -> str:
 
 def _trials(trials: Sequence[Any]) -> str:
     ranked = sorted(trials, key=lambda trial: (-(number(trial.get("accuracy")) or 0.0), number(trial.get("log_loss")) or 0.0))
-    keys = [key for key in CHOICES if any(trial.get(key) is not None for trial in trials)]
+    keys = [key for key in CHOICES if any(_tried(trial, key) is not None for trial in trials)]
     rows = []
     for trial in ranked[:MOST_TRIALS]:
-        cells = [safe(figure(trial.get(key))) for key in keys]
+        cells = [safe(figure(_tried(trial, key))) for key in keys]
         rows.append(
             [
                 ("✓" if trial.get("taken") else "") + f"<span>{cells[0] if cells else ''}</span>",
@@ -120,6 +120,12 @@ def _trials(trials: Sequence[Any]) -> str:
     drawn = table(heads, rows, "Heads that were tried", "list trials" + (" long" if len(rows) > 20 else ""), numbers)
     lead = f"{plural(len(trials), 'head')} compared on held-out parts of the train pictures; ✓ is the one that was taken."
     return part("What was tried", lead, drawn + more(len(trials) - MOST_TRIALS))
+
+
+def _tried(trial: Facts, key: str) -> Any:
+    """What a trial tried; a kind of head without strength, ridge or neighbours has 0 there, which is nothing."""
+    value = trial.get(key)
+    return None if key in CHOICES[-3:] and not value else value
 
 
 def _times(steps: Facts) -> str:

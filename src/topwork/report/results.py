@@ -62,7 +62,7 @@ def _tiles(facts: Facts) -> str:
     if number(data.get("train")) is not None:
         tiles.append(("Learned from", plural(data["train"], "picture")))
     if number(timings.get("seconds")) is not None:
-        rate = number(timings.get("images_per_second"))
+        rate = None if timings.get("stored") else number(timings.get("images_per_second"))
         tiles.append(
             ("Made in", duration(timings["seconds"]) + (f"<small>{rate:,.0f} pictures a second</small>" if rate else ""))
         )
