@@ -179,7 +179,8 @@ def test_a_given_test_is_what_is_scored(painted: Path, files: list[Path], tmp_pa
     assert f"--test {tmp_path / 'both' / 'test'}" in command(apart.facts) and "--test " not in command(both.facts)
     taken = [trial for trial in both.facts["trials"] if trial["taken"]]
     chosen = both.facts["head"]
-    assert len(taken) == 1 and {key: taken[0][key] for key in ("kind", "view", "strength")}.items() <= chosen.items()
+    assert len(taken) == 1 and {key: taken[0][key] for key in ("kind", "view", "transform")}.items() <= chosen.items()
+    assert all((taken[0][key] or None) == chosen[key] for key in ("strength", "ridge"))
     assert both.score(tmp_path / "both").n == 12 and not both.score(tmp_path / "both").warnings
 
 

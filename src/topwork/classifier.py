@@ -143,7 +143,7 @@ class Classifier:
         if not count:
             return []
         right = answers[new] == np.array(found.records.labels)[new]
-        rest = f"of the other {len(right):,} it got {right.mean():.1%} right" if len(right) else "score it on new ones"
+        rest = f"of the other {len(right):,} it got {100 * right.mean():.1f} % right" if len(right) else "score it on new ones"
         return [f"{count:,} of these {len(new):,} pictures were learned from, so the accuracy is flattered; {rest}"]
 
     def known(self, records: Records) -> Records:

@@ -304,8 +304,9 @@ def score(
         "engine": f"{classifier.engine.name} {classifier.engine.precision}",
         "backbone": classifier.spec.id,
     }
-    say(document, _score_text(str(bundle), found, None if verbose else 5), json_)
-    warn(*found.warnings, *told_broken(found.broken, verbose))
+    calibrated = (classifier.facts.get("calibration") or {}).get("calibrated", True)
+    say(document, _score_text(str(bundle), found, calibrated, None if verbose else 5), json_)
+    warn(*[f"warning: {one}" for one in found.warnings], *told_broken(found.broken, verbose))
     if fail_under is not None and found.accuracy < (fail_under / 100 if fail_under > 1 else fail_under):
         wanted = percent(fail_under / 100 if fail_under > 1 else fail_under)
         warn(f"topwork: expected at least {wanted} right (--fail-under {fail_under:g}), found {right(found.accuracy)}.")
@@ -313,11 +314,11 @@ def score(
     return EXIT_PARTIAL if found.broken else 0
 
 
-def _score_text(bundle: str, found: Score, most: int | None) -> list[str]:
+def _score_text(bundle: str, found: Score, calibrated: bool, most: int | None) -> list[str]:
     lines = [
         f"{bundle}: {right(found.accuracy)} right ({right(found.accuracy_low)} to {right(found.accuracy_high)}, "
         f"{number(found.n, 'picture')}), {found.images_per_second:.0f} pictures a second",
-        f"  probabilities   calibration error {found.ece:.3f}",
+        f"  probabilities   {'' if calibrated else 'not calibrated; '}calibration error {found.ece:.3f}",
         f"  none of these   said of {percent(1 - found.coverage)} of the pictures; "
         f"of the others {right(found.accuracy_answered)} right",
     ]

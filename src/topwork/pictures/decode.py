@@ -291,7 +291,7 @@ def _refuse_unknown(data: bytes) -> BadPicture:
         return BadPicture(Reason.CORRUPT, "the file begins with zeros")
     if any(magic.startswith(data) for magic in _MAGIC) or (len(data) < 12 and data.startswith(b"RIFF")):
         return BadPicture(Reason.TRUNCATED, f"only {len(data)} bytes")
-    return BadPicture(Reason.NOT_IMAGE, "the first bytes are not those of a picture")
+    return BadPicture(Reason.NOT_IMAGE, "the first bytes are not those of a picture (JPEG, PNG, WebP, BMP, GIF or TIFF)")
 
 
 def _translate(error: Exception, data: bytes, found: str) -> BadPicture:
