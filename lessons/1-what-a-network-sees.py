@@ -24,6 +24,15 @@ from topwork.notebook import topwork as command
 from topwork.pictures.decode import decode, read_bytes, to_pixels
 
 # %% [markdown]
+# ### before you begin
+#
+# Ten questions; think of an answer before you unfold it. In the terminal `topwork quiz before` asks them and tells
+# what to read; with your ten letters behind it, so does a cell: `%topwork quiz before a b c d a b c d a b`.
+
+# %%
+# %topwork quiz before
+
+# %% [markdown]
 # ### features of a cat
 #
 # Each row below is one stage of the network: on the left its three main directions as colours, then its seven strongest

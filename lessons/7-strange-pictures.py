@@ -74,6 +74,14 @@ print(topwork.Classifier.load("staged.topwork").facts["reasons"]["view"])
 # %topwork map {pictures}/train -o map.png --pictures {few(600, 60)}
 
 # %% [markdown]
+# ## After the lessons
+#
+# Ten more questions, about all seven lessons; `topwork quiz after` gives a score.
+
+# %%
+# %topwork quiz after
+
+# %% [markdown]
 # ## What was measured
 #
 # - How strange the pictures are to the network, by layer; and advice with its reason: last layer, stages or fine-tuning.

@@ -48,6 +48,10 @@ def test_a_notebook_is_its_source_run(source: Path) -> None:
     assert source.with_suffix(".ipynb").stat().st_size < 700_000
 
 
+def test_the_notebooks_show_both_quizzes() -> None:
+    assert "# %topwork quiz before\n" in SOURCES[0].read_text() and "# %topwork quiz after\n" in SOURCES[-1].read_text()
+
+
 def test_the_quizzes_name_lessons_and_cells_that_exist() -> None:
     assert len(SOURCES) == 7
     assert sum(file.with_suffix(".ipynb").stat().st_size for file in SOURCES) < 3_000_000
@@ -89,6 +93,16 @@ def test_a_command_in_a_notebook_shows_what_it_drew(shell: InteractiveShell, pai
     assert len(data) <= (tmp_path / "maps.png").stat().st_size
     with pytest.raises(RuntimeError, match="ended with exit code 1"), capture_output():
         shell.run_line_magic("topwork", "look -b lite0 no.png")
+
+
+def test_a_quiz_in_a_notebook_is_shown_folded_and_marked(shell: InteractiveShell) -> None:
+    load_ipython_extension(shell)
+    with capture_output() as said:
+        shell.run_line_magic("topwork", "quiz before")
+    assert said.outputs[0].data["text/html"].count("<details>") == 10
+    with capture_output() as said:
+        shell.run_line_magic("topwork", f"quiz before {' '.join(question.right for question in load('before').questions)}")
+    assert "10 of 10 right" in said.stdout
 
 
 def test_threads_in_a_notebook_spin_briefly(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,12 @@ import io
 import json
 import sys
 from collections import Counter
+from html import escape
 
 import pytest
 
 from running import Cli
+from topwork.quiz.folded import folded
 from topwork.quiz.questions import LETTERS, Quiz, load, mark
 
 
@@ -76,6 +78,23 @@ def test_all_right_from_a_pipe(quiz: Quiz, cli: Cli, monkeypatch: pytest.MonkeyP
     for question in quiz.questions:
         assert question.text in flat(done.err) and all(text in flat(done.err) for text in question.answers.values())
         assert f"{question.right} is right. {question.reasons[question.right]}" in flat(done.err)
+
+
+def test_answers_behind_the_name(quiz: Quiz, cli: Cli) -> None:
+    key = [question.right for question in quiz.questions]
+    assert cli("quiz", quiz.name, *key).out == f"{quiz.name} the lessons: 10 of 10 right\n"
+    done = cli("quiz", quiz.name, *key[:9])
+    assert done.code == 1 and "answers: expected 10 answers, found 9" in done.err
+
+
+def test_a_folded_quiz_holds_all_of_it(quiz: Quiz) -> None:
+    page = folded(quiz)
+    assert page.count("<details>") == page.count("</details>") == 10
+    for question in quiz.questions:
+        before, _, after = page[page.index(escape(question.text)) :].partition("<details>")
+        assert all(escape(text) in before for text in question.answers.values())
+        assert all(escape(text) in after and escape(text) not in before for text in question.reasons.values())
+        assert escape(quiz.place(question)) in after
 
 
 def test_what_to_read_again(quiz: Quiz, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Commands in a notebook: `%load_ext topwork.notebook`, then `%topwork fit photos/ -o pets.topwork`.
 
 The command runs in the notebook's own process, as in a terminal but without progress bars; the pictures that it wrote are shown
-below what it says, each with the command that made it.
+below what it says, each with the command that made it. `%topwork quiz before` shows the questions, their answers folded away;
+with your letters behind it, the score.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def topwork(line: str) -> None:
     from topwork.commands.app import run
 
     words = shlex.split(line)
+    if words in (["quiz", "before"], ["quiz", "after"]):  # a cell has no keyboard to answer with
+        return _show_quiz(words[1])
     before = {file: file.stat().st_mtime_ns for file in figures(words)}
     code = run(words)
     if code not in (0, 3):  # 3: done, but some pictures could not be used, and it has told which
@@ -53,6 +56,15 @@ def topwork(line: str) -> None:
     for file in figures(words):
         if before.get(file) != file.stat().st_mtime_ns:
             show(file, f"topwork {line}" if str(file) in words else f"topwork {line} ({file.name})")
+
+
+def _show_quiz(name: str) -> None:
+    from IPython.display import HTML, display
+
+    from topwork.quiz.folded import folded
+    from topwork.quiz.questions import load
+
+    display(HTML(folded(load(name))))  # type: ignore[no-untyped-call]
 
 
 def figures(words: list[str]) -> list[Path]:

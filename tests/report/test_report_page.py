@@ -244,6 +244,13 @@ def test_what_was_taken_is_marked(facts: Facts, thumbnails: Thumbnails) -> None:
     assert text.count("✓") == 2  # one in the sentence above
 
 
+def test_a_kind_of_head_shows_what_it_has(facts: Facts, thumbnails: Thumbnails) -> None:
+    facts["head"] |= {"kind": "discriminant", "strength": 3.5, "ridge": 0.25}
+    facts["trials"] = [{**facts["trials"][0], **facts["head"], "neighbours": 0}]
+    text = check(render(facts, thumbnails)).text
+    assert "3.5" not in text and text.count("0.25") == 2 and "Neighbours" not in text
+
+
 def test_no_home_folder_is_given_away(facts: Facts, thumbnails: Thumbnails) -> None:
     text = render(facts, thumbnails)
     assert "cat/0.jpg" in text and "/home" not in text and "ann" not in Page(text).text.split("/")

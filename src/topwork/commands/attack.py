@@ -234,7 +234,7 @@ def _photo_text(found: PhotoAttack, out: Path) -> list[str]:
     ]
     if not found.distance:
         lines.append(
-            "  WARNING         nothing was changed: the gradient is 0, so this says nothing of how robust it is; --attack apgd"
+            "  WARNING         nothing was changed: the attack found no gradient, so this says nothing of how robust it is"
         )
     if found.checked is not None:
         lines.append(f"  asked again     from the file: {engines_told(found.checked.engines)}")

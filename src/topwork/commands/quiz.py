@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import textwrap
@@ -17,23 +18,25 @@ WIDTH = 100
 """Letters a line of text has at most."""
 
 
-def quiz(which: Literal["before", "after"], /, *, json_: Json = False) -> int:
+def quiz(which: Literal["before", "after"], answers: tuple[str, ...] = (), /, *, json_: Json = False) -> int:
     """Ask ten questions about pretrained networks and tell what to read again.
 
-    Questions and reasons go to stderr, the score to stdout. Answers are a, b, c or d, from the keyboard or a pipe:
-    printf 'a b c d a b c d a b' | topwork quiz before
+    Questions and reasons go to stderr, the score to stdout. Answers are a, b, c or d, from the keyboard, a pipe, or behind the
+    name: topwork quiz before a b c d a b c d a b
 
     Parameters
     ----------
     which
         before: what to know before the lessons; after: what they taught.
+    answers
+        One letter for each question; without them, standard input is read.
     """
     from topwork.quiz.questions import load, mark
 
     asked = load(which)
     total = len(asked.questions)
-    letters = _letters(sys.stdin, total)
-    answers = []
+    letters = _letters(io.StringIO(" ".join(answers)), total, "answers") if answers else _letters(sys.stdin, total)
+    given = []
     for number, question in enumerate(asked.questions, 1):
         _write(f"{number} of {total}: {question.text}", "")
         for letter, text in question.answers.items():
@@ -41,12 +44,12 @@ def quiz(which: Literal["before", "after"], /, *, json_: Json = False) -> int:
         answer = next(letters, None)
         if answer is None:
             break
-        answers.append(answer)
+        given.append(answer)
         for line in _told(question, answer):
             _write(f"   {line}", "   ")
         warn("")
     next(letters, None)  # more answers than questions are a mistake
-    marked = mark(asked, answers)
+    marked = mark(asked, given)
     say(marked.to_config(), _score_text(marked), json_)
     return 0
 
@@ -57,7 +60,7 @@ def _write(text: str, indent: str) -> None:
     warn(*textwrap.wrap(text, width, subsequent_indent=indent, drop_whitespace=True))
 
 
-def _letters(source: TextIO, wanted: int) -> Iterator[str]:
+def _letters(source: TextIO, wanted: int, where: str = "standard input") -> Iterator[str]:
     """Answers as they come in, one or many a line. From a pipe, raises InputError for what is none, for too few and too many.
 
     At a keyboard what is no answer is asked for again, and the end of the input leaves the rest unanswered.
@@ -80,13 +83,13 @@ def _letters(source: TextIO, wanted: int) -> Iterator[str]:
                 warn(f"   {word}: expected a, b, c or d.")
                 break
             elif count == wanted:
-                raise InputError(f"standard input: expected {wanted} answers, found more. Give one letter for each question.")
+                raise InputError(f"{where}: expected {wanted} answers, found more. Give one letter for each question.")
             else:
                 raise InputError(
-                    f"standard input: expected a, b, c or d as answer {count + 1}, found {word!r}. Put a space between answers."
+                    f"{where}: expected a, b, c or d as answer {count + 1}, found {word!r}. Put a space between answers."
                 )
     if not keyboard and count < wanted:
-        raise InputError(f"standard input: expected {wanted} answers, found {count}. Give one letter for each question.")
+        raise InputError(f"{where}: expected {wanted} answers, found {count}. Give one letter for each question.")
 
 
 def _told(question: Question, answer: str) -> list[str]:

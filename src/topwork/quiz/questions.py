@@ -6,13 +6,11 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 FILE = Path(__file__).with_name("questions.toml")
 
 LETTERS = ("a", "b", "c", "d")
-
-Name = Literal["before", "after"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,8 @@ class Marked:
         }
 
 
-def load(name: Name) -> Quiz:
-    """The quiz that is taken before the lessons, or the one after them."""
+def load(name: str) -> Quiz:
+    """The quiz that is taken `before` the lessons, or the one `after` them."""
     document = tomllib.loads(FILE.read_text(encoding="utf-8"))
     lessons = {int(number): title for number, title in document["lessons"].items()}
     return Quiz(name, tuple(Question(**one) for one in document[name]), lessons)

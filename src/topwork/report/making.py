@@ -63,7 +63,9 @@ def _materials(facts: Facts) -> Sequence[str]:
             "Head, grafted on",
             "",
             pairs(
-                (key.capitalize(), _text(head, key)) for key in dict.fromkeys([*CHOICES, *head]) if head.get(key) is not None
+                (key.capitalize(), _text(head, key))
+                for key in dict.fromkeys([*CHOICES, *head])
+                if _tried(head, key) is not None
             ),
         ),
         part(
@@ -93,7 +95,7 @@ def _count(facts: Facts, key: str) -> str:
 
 
 def _reasons(reasons: Facts) -> str:
-    rows = [(safe(choice), safe(figure(reason))) for choice, reason in reasons.items() if reason]
+    rows = [(safe(choice.replace("_", " ")), safe(figure(reason))) for choice, reason in reasons.items() if reason]
     return part(
         "Why each choice was taken",
         "What was not set by hand was chosen by these rules.",
@@ -123,9 +125,10 @@ def _trials(trials: Sequence[Any]) -> str:
 
 
 def _tried(trial: Facts, key: str) -> Any:
-    """What a trial tried; a kind of head without strength, ridge or neighbours has 0 there, which is nothing."""
+    """What a trial tried; None where its kind of head has no such thing: a discriminant's L2 strength is its partner's."""
     value = trial.get(key)
-    return None if key in CHOICES[-3:] and not value else value
+    strange = key == "strength" and trial.get("kind") not in ("logistic", "blend")
+    return None if strange or (key in CHOICES[-3:] and not value) else value
 
 
 def _times(steps: Facts) -> str:
