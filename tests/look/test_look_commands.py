@@ -66,7 +66,8 @@ def test_a_channel_has_no_probability(cli: Cli, tmp_path: Path, warm: Path) -> N
     assert [row["class"] for row in document["pictures"]] == ["blocks.3 channel 5", "blocks.3 channel 7"]
     assert not any("probability" in row for row in document["pictures"]) and (tmp_path / "run.1" / "loop.png").exists()
     told = cli("ideal", "-b", "lite0", "zebra", "--steps", "2", "--judges", "lite1", "-o", tmp_path / "z.png").out
-    assert "lite1 took no part and agrees on" in told and "of them" in told
+    assert "lite1 took no part and agrees on" in told and "of them" in told and "nobody else" not in told
+    assert "nobody else was asked" in cli("ideal", "-b", "lite0", "zebra", "--steps", "2", "-o", tmp_path / "z.png").out
 
 
 def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from topwork import __version__
+from topwork.commands import usage
 from topwork.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, warn
 from topwork.commands.settings import sources
 from topwork.errors import TopworkError
@@ -131,8 +132,7 @@ def run(words: Sequence[str]) -> int:
         warn(f"topwork: {error}")
         return EXIT_ERROR
     except CycloptsError as error:
-        at = " ".join(name for name in (error.command_chain or ()) if name)
-        warn(f"topwork: {' '.join(str(error).split())} See: topwork{f' {at}' if at else ''} --help")
+        warn(f"topwork: {usage.told(error, app, [words for words, _, _ in COMMANDS])}")
         return EXIT_USAGE
     except KeyboardInterrupt:
         warn("topwork: interrupted; what was stored is kept, and no half-written file is left")

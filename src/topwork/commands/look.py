@@ -241,6 +241,8 @@ def _ideal_text(document: dict[str, Any]) -> list[str]:
         own = f"itself {percent(row['probability'])}" if "probability" in row else "a channel"
         others = [_verdict(name, one) for name, one in row["judges"].items()]
         lines.append(f"  {row['class']}: {', '.join([own, *others])}")
+    if not document["judges"] and "probability" in rows[0]:
+        lines.append("  nobody else was asked: --judges NAMES asks networks that took no part whether they see it, too")
     for name, one in document["judges"].items():
         if not one["known"]:
             lines.append(f"  {name} took no part and has no class of these names")
