@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from topwork.report import render
+from topwork.report.attack import controls
 from topwork.report.page import packaged
 from topwork.report.results import MOST_MISTAKES
 
@@ -285,3 +286,10 @@ def contrast(one: list[int], other: list[float] | list[int]) -> float:
 
     bright, dim = sorted((light(one), light(other)), reverse=True)
     return (bright + 0.05) / (dim + 0.05)
+
+
+def test_what_a_failed_control_means_is_told_only_then() -> None:
+    passed = {"name": "noise does less", "measured": "16 of 16", "passed": True, "meaning": "the attack is weak"}
+    assert "What it means" not in controls({"controls": [passed]})
+    told = controls({"controls": [passed, {**passed, "passed": False}]})
+    assert "What it means" in told and told.count("the attack is weak") == 1

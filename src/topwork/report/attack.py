@@ -64,16 +64,22 @@ def _strength(point: Facts, found: Facts) -> str:
 
 def controls(found: Facts) -> str:
     """What was checked about an attack, and what it means where a check failed."""
+    checks = found.get("controls") or []
     rows = [
         (
             ("✓" if one.get("passed") else "✗") + f" <span>{safe(one.get('name') or '')}</span>",
             safe(one.get("measured") or ""),
             "" if one.get("passed") else safe(one.get("meaning") or ""),
         )
-        for one in found.get("controls") or []
+        for one in checks
     ]
+    columns = 2 if all(one.get("passed") for one in checks) else 3
     lead = "An attack that fails proves nothing. These checks tell a strong classifier from a weak attack."
-    return part("Can this be believed?", lead, table(("Check", "Measured", "What it means"), rows, "Controls", "list"))
+    return part(
+        "Can this be believed?",
+        lead,
+        table(("Check", "Measured", "What it means")[:columns], [row[:columns] for row in rows], "Controls", "list"),
+    )
 
 
 def _turned(found: Facts) -> str:
