@@ -212,7 +212,7 @@ def _named(words: list[str], backbone: str | None) -> tuple[Path | None, Path]:
     wanted = 1 if backbone is not None else 2
     if len(words) != wanted:
         expected = "one photo or folder after --backbone" if wanted == 1 else "a bundle and then one photo or folder"
-        raise InputError(f"attack: expected {expected}, found {len(words)} names: {', '.join(words)}.")
+        raise InputError(f"attack: expected {expected}, found {number(len(words), 'name')}: {', '.join(words)}.")
     path = Path(words[-1]).expanduser()
     if not path.exists():
         raise InputError(f"{words[-1]}: no such file or folder. Expected a photo, or a folder with one folder per class.")
