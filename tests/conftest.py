@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from running import Cli, Done
+from running import Cli, Done, cache_in
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPWORK_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def photos() -> Path:
     folder = os.environ.get("TOPWORK_TEST_DATA")
     if not folder or not Path(folder).is_dir():
@@ -86,13 +86,6 @@ def bundle(painted: Path, shared_cache: Path) -> Path:
     """A classifier of `painted`, on disk. Tests that change it take a copy."""
     from topwork.commands.app import run
 
-    before = os.environ.get("TOPWORK_CACHE")
-    os.environ["TOPWORK_CACHE"] = str(shared_cache)
-    try:
+    with cache_in(shared_cache):
         assert run(["fit", str(painted), "-o", str(painted.parent / "painted.topwork"), "--quiet"]) == 0
-    finally:
-        if before is None:
-            del os.environ["TOPWORK_CACHE"]
-        else:
-            os.environ["TOPWORK_CACHE"] = before
     return painted.parent / "painted.topwork"

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from running import Cli
+from running import Cli, cache_in
 from topwork import Classifier
-from topwork.attack.epsilon import read_epsilon, read_epsilons, told, whole_levels
+from topwork.attack.epsilon import USUAL, read_epsilon, read_epsilons, told, whole_levels
 from topwork.attack.gradient import PGD
+from topwork.attack.norms import Norm
 from topwork.attack.recheck import Wanted, check_file, likeliest_class
 from topwork.attack.single import Through, attack_photo
 from topwork.attack.subject import open_subject
+from topwork.attack.which import AttackName, attack_of
 from topwork.errors import InputError, UnknownName
 from topwork.pictures.decode import decode, read_bytes
 
@@ -152,15 +154,53 @@ def test_classes_of_a_backbone_have_many_names() -> None:
         subject.class_of("zebras")
 
 
-@pytest.mark.photos
-def test_a_real_dog_becomes_a_cat(photos: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def few(photos: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of 40 cats and 40 dogs."""
     pictures = {name: sorted((photos / "cats-vs-dogs" / "train" / name).iterdir())[:40] for name in ("cat", "dog")}
-    Classifier.fit([(file, name) for name, files in pictures.items() for file in files]).save(tmp_path / "few.topwork")
+    bundle = tmp_path_factory.mktemp("few") / "few.topwork"
+    with cache_in(shared_cache):
+        Classifier.fit([(file, name) for name, files in pictures.items() for file in files]).save(bundle)
+    return bundle
+
+
+@pytest.mark.photos
+def test_a_real_dog_becomes_a_cat(photos: Path, few: Path, tmp_path: Path) -> None:
     dog = sorted((photos / "cats-vs-dogs" / "test" / "dog").iterdir())[0]
-    found = attack_photo(open_subject(tmp_path / "few.topwork"), dog, tmp_path / "cat.png", target="cat", epsilon=8 / 255)
+    found = attack_photo(open_subject(few), dog, tmp_path / "cat.png", target="cat", epsilon=8 / 255)
     assert found.fooled and found.checked is not None and all(found.checked.engines.values())
     assert levels(dog, tmp_path / "cat.png") <= 8
     with Image.open(tmp_path / "cat.png") as attacked:
         attacked.save(tmp_path / "cat.jpg", quality=95)
-    said = Classifier.load(tmp_path / "few.topwork").predict([tmp_path / "cat.jpg"])[0]
+    said = Classifier.load(few).predict([tmp_path / "cat.jpg"])[0]
     assert found.checked.jpeg[95] == (likeliest_class(said) == "cat")
+
+
+@pytest.mark.photos
+@pytest.mark.parametrize(
+    ("kind", "norm"),
+    [
+        ("deepfool", "l2"),
+        ("deepfool", "linf"),
+        ("ddn", "l2"),
+        ("fmn", "l2"),
+        ("fmn", "linf"),
+        ("iterative", "linf"),
+        ("apgd", "l2"),
+    ],
+)
+def test_a_real_dog_is_misread_from_its_file_by_each_kind(
+    kind: AttackName, norm: Norm, photos: Path, few: Path, tmp_path: Path
+) -> None:
+    """An attack for the smallest change ends where the file may say either: it is taken on until the file is misread."""
+    dog = photos / "cats-vs-dogs" / "test" / "dog" / "dog.4009.jpg"
+    attack = attack_of(kind, norm, stop=False, random_start=False)
+    allowed = USUAL[norm]
+    out = tmp_path / "cat.png"
+    found = attack_photo(open_subject(few), dog, out, attack=attack, epsilon=allowed, every_engine=False)
+    assert found.fooled and likeliest_class(Classifier.load(few).predict([out])[0]) == "cat"
+    change = (np.array(decode(read_bytes(out)).image).astype(float) - np.array(decode(read_bytes(dog)).image)) / 255
+    size = float(np.abs(change).max() if norm == "linf" else np.linalg.norm(change))
+    assert 0 < size <= allowed * (1 + 1e-6)
+    if kind in ("deepfool", "ddn", "fmn"):
+        assert size < 0.9 * allowed  # no longer than it takes

@@ -21,6 +21,8 @@ from topwork.answers import NONE_OF_THESE, Prediction
 from topwork.attack.attacked import Attack, Attacked
 from topwork.attack.epsilon import LEVELS, ROUNDING, room, told, whole_levels
 from topwork.attack.gradient import PGD
+from topwork.attack.losses import Aim
+from topwork.attack.norms import Norm, distances, project
 from topwork.attack.opening import input_victim, photo_network
 from topwork.attack.photos import photo_pixels, photos_victim
 from topwork.attack.recheck import Checked, Wanted, ask, check_file, likeliest_class
@@ -36,6 +38,9 @@ Through = Literal["file", "input"]
 
 MOST_LEVELS = 64
 """The largest change that `smallest` tries: a quarter of full brightness."""
+
+FIRST_STRETCH, STRETCH_HALVINGS = 0.01, 3
+"""Share by which a change that its file undoes is first taken further, and times that the last share is halved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,48 +165,51 @@ def attack_photo(
         )
     runs: list[Attacked] = []
     wanted = Wanted(label, wanted_target)
-
-    def run(size: float) -> Attacked:
-        if through == "file":
-            size = whole_levels(size) if used.norm == "linf" else room(size, points.numel(), used.norm)
-        runs.append(used(victim, points, labels, [size], targets))
-        return runs[-1]
+    aim = Aim(labels, targets)
 
     def within(change: NDArray[np.float64], size: float) -> bool:
         return used.norm == "linf" or float(np.linalg.norm(change)) <= size * (1 + ROUNDING) + ROUNDING
 
-    def fools(one: Attacked, size: float) -> bool:
-        """Through a file: `topwork predict` too, by a change that is within `size` once it is rounded."""
-        if through == "input" or not bool(one.success[0, 0]):
-            return bool(one.success[0, 0])
-        saved = _pixels_of(one.images[0], pixels, through)
-        if not within((saved.astype(np.float64) - pixels) / LEVELS, size):
+    def misread(image: Tensor, size: float) -> bool:
+        """By float32 torch and by `topwork predict`, from a file whose change is within `size` once it is rounded."""
+        saved = _pixels_of(image, pixels, through)
+        if not within((saved.astype(np.float64) - pixels) / LEVELS, size) or not bool(aim.fooled(victim.exact(image))[0]):
             return False
         with tempfile.TemporaryDirectory(prefix="topwork-") as folder:
             file = Path(folder) / "attacked.png"
             save_png(saved, file)
             return wanted.fooled(ask(subject, file))
 
+    def run(size: float) -> tuple[Tensor, bool]:
+        reach = size
+        if through == "file":
+            reach = whole_levels(size) if used.norm == "linf" else room(size, points.numel(), used.norm)
+        runs.append(used(victim, points, labels, [reach], targets))
+        image = runs[-1].images[0]
+        if through == "input":
+            return image, bool(runs[-1].success[0, 0])
+        return _further(image, points, reach, used.norm, lambda one: misread(one, size))
+
     if smallest:
         level = 1 / LEVELS if used.norm == "linf" else math.sqrt(points.numel()) / LEVELS
-        attacked, epsilon, tried = _smallest(run, fools, level, through == "file" and used.norm == "linf")
+        attacked, epsilon, tried = _smallest(run, level, through == "file" and used.norm == "linf")
     else:
         if through == "file" and used.norm == "linf" and whole_levels(epsilon) == 0:
             raise InputError(f"epsilon {told(epsilon)}: a file of 8 bits holds steps of 1/255. Expected 1/255 or more.")
-        attacked, tried = run(epsilon), ()
-    after_pixels = _pixels_of(attacked.images[0], pixels, through)
-    fooled_torch = bool(attacked.success[0, 0])
+        (attacked, _), tried = run(epsilon), ()
+    after_pixels = _pixels_of(attacked, pixels, through)
+    fooled_torch = bool(aim.fooled(victim.exact(attacked))[0])
     checked = None
     if through == "file" and attacked_path is not None:
         save_png(after_pixels, attacked_path)
         checked = check_file(subject, attacked_path, wanted, every_engine)
         after = checked.answer
     else:
-        after = _by_torch(subject, victim, attacked.images[0], photo)
+        after = _by_torch(subject, victim, attacked, photo)
     if through == "file":
         change = (after_pixels.astype(np.float64) - pixels) / LEVELS
     else:
-        change = (attacked.images[0] - points)[0].permute(1, 2, 0).double().numpy()
+        change = (attacked - points)[0].permute(1, 2, 0).double().numpy()
     return PhotoAttack(
         subject.name,
         str(photo),
@@ -246,19 +254,46 @@ def shown(subject: Subject, photo: Path, before: Prediction, given: str | None) 
     return label, where
 
 
+def _further(image: Tensor, clean: Tensor, reach: float, norm: Norm, misread: Callable[[Tensor], bool]) -> tuple[Tensor, bool]:
+    """(image, whether it is misread): a change that ends before `reach` and is not misread from its file is taken further.
+
+    An attack for the smallest change stops at the border, where rounding to 8 bits, or another engine, undoes it. So it is
+    stretched along its own line, by a hundredth more and then by twice as much each time; then halving shortens what was added.
+    """
+    if misread(image):
+        return image, True
+    size = float(distances(image, clean, norm))
+
+    def at(more: float) -> Tensor:
+        return project(clean + (1 + more) * (image - clean), clean, torch.tensor([reach]), norm)
+
+    low, high, strongest = 0.0, FIRST_STRETCH, image
+    while size > 0 and (1 + low) * size < reach:
+        strongest = at(high)
+        if misread(strongest):
+            for _ in range(STRETCH_HALVINGS):
+                middle = (low + high) / 2
+                if misread(shorter := at(middle)):
+                    strongest, high = shorter, middle
+                else:
+                    low = middle
+            return strongest, True
+        low, high = high, 2 * high
+    return strongest, False
+
+
 def _smallest(
-    run: Callable[[float], Attacked], fools: Callable[[Attacked, float], bool], level: float, whole: bool
-) -> tuple[Attacked, float, tuple[float, ...]]:
-    """(attack, its epsilon, what was tried): doubled until it fools, then halved between the last two.
+    run: Callable[[float], tuple[Tensor, bool]], level: float, whole: bool
+) -> tuple[Tensor, float, tuple[float, ...]]:
+    """(image, its epsilon, what was tried): doubled until it fools, then halved between the last two.
 
     level: the epsilon of one step of an 8-bit file; whole: only whole ones count.
     """
     tried: list[float] = []
 
-    def at(levels: float) -> tuple[Attacked, bool]:
+    def at(levels: float) -> tuple[Tensor, bool]:
         tried.append(levels * level)
-        one = run(tried[-1])
-        return one, fools(one, tried[-1])
+        return run(tried[-1])
 
     high = 1.0 if whole else 0.25
     low, (found, done) = 0.0, at(high)
