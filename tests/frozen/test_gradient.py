@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from topwork.features.engines import openvino_precisions
+from topwork.frozen import rules
 from topwork.frozen.gradient import FrozenGradient, frozen_gradient
 from topwork.frozen.making import NoRule
 from topwork.frozen.tracing import forward_graph
@@ -38,12 +39,13 @@ class Attending(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches, self.norm, self.qkv, self.out = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 5)
+        self.patches, self.norm, self.qkv = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 24)
+        self.join, self.out = nn.Linear(8, 8), nn.Linear(8, 5)  # as many in as out: an engine may confuse its two directions
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
         q, k, v = self.qkv(self.norm(tokens)).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4).unbind(0)
-        tokens = tokens + nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        tokens = tokens + self.join(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return self.out(nn.functional.gelu(tokens[:, 0]))
 
 
@@ -177,6 +179,14 @@ def test_an_unknown_operation_falls_back_to_torch_and_says_so() -> None:
         frozen_gradient(network, 16, engine="openvino", keep=False)
 
 
+def test_an_engine_that_errs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that gives another number is seen when the graph is made."""
+    network = pooled(nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Conv2d(8, 4, 3))
+    monkeypatch.setitem(rules._ONE, torch.ops.aten.tanh.default, "sigmoid")
+    frozen = frozen_gradient(network.eval(), 16, precision="f32", keep=False)
+    assert frozen.engine == "torch" and "not torch's" in frozen.reason
+
+
 class Cumulated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.cumsum(1)
@@ -186,7 +196,7 @@ def test_a_kept_graph_is_used_again_and_a_damaged_one_is_not(own_cache: None, tm
     network = randomised(NETWORKS["batch norm"]())
     images, linear = torch.rand(2, 3, 16, 16), torch.randn(2, 4)
     first = frozen_gradient(network, 16)(images, linear)[1]
-    (file,) = (tmp_path / "cache" / "gradients").glob("*/gradient.bin")
+    (file,) = (tmp_path / "cache" / "gradients").glob("*/graph.bin")
     made = file.stat().st_mtime_ns
     assert torch.equal(frozen_gradient(network, 16)(images, linear)[1], first)
     assert file.stat().st_mtime_ns == made
@@ -228,7 +238,10 @@ def test_gradient_of_lite0_on_photos(photos: Path) -> None:
 def test_gradient_of_other_networks_on_photos(name: str, photos: Path) -> None:
     network = grafted(load_backbone(f"timm:{name}", "random"))
     frozen = frozen_gradient(network, 224, engine="openvino", precision="f32", keep=False)
-    check_network(frozen, network, photo_images(photos, 224, 2), 1e-2)
+    images = photo_images(photos, 224, 2)
+    # Where a photo is plain, places share a maximum and each engine takes another of them: noise leaves one.
+    images += 0.1 * torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    check_network(frozen, network, images, 1e-2)
 
 
 class Far(nn.Module):

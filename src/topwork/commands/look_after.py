@@ -181,10 +181,11 @@ def embed(
 def cache_show(*, json_: Json = False) -> int:
     """Show what is stored, one line per backbone and precision."""
     from topwork.features.store import store_path, summary
+    from topwork.frozen.keeping import ROOMS
 
     rows = summary()
     folder = store_path().parent
-    places = ("engines", "gradients", "zoo")
+    places = ("engines", *ROOMS, "zoo")
     engines = sum(file.stat().st_size for name in places for file in (folder / name).rglob("*") if file.is_file())
     kept = [
         f"  {row['note'] or row['fingerprint']}: {row['rows']:,} pictures, {_megabytes(int(str(row['bytes'])))}" for row in rows
@@ -205,10 +206,11 @@ def cache_clear(*, json_: Json = False) -> int:
     import shutil
 
     from topwork.features.store import store_path
+    from topwork.frozen.keeping import ROOMS
     from topwork.runtime import storage_error
 
     folder = store_path().parent
-    made = [folder / name for name in ("engines", "gradients", "downloads", "scratch", "zoo")]  # weights are the user's to keep
+    made = [folder / name for name in ("engines", *ROOMS, "downloads", "scratch", "zoo")]  # weights are the user's to keep
     ours = [*folder.glob(f"{store_path().name}*"), *(file for place in made for file in place.rglob("*"))]
     freed = sum(file.stat().st_size for file in ours if file.is_file())
     try:

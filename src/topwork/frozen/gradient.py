@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import shutil
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,17 +18,14 @@ from torch import Tensor, fx, nn
 
 from topwork.errors import StorageError
 from topwork.features.engines import openvino, openvino_precisions
-from topwork.frozen.making import NoRule
+from topwork.frozen.keeping import GRAPH, keep, kept_folder, told_with
+from topwork.frozen.making import NoRule, check_same
 from topwork.frozen.rules import openvino_model
 from topwork.frozen.tracing import cotangent, forward_graph, gradient_graph
-from topwork.runtime import cache_folder, cores, make_folder, publish_folder, sha256_file, versions
+from topwork.runtime import cores
 from topwork.zoo.backbone import state_sha256
 
 Engine = Literal["auto", "openvino", "torch"]
-
-RULES_VERSION = 3
-"""Part of a kept graph's key: raise it when the rules change."""
-
 
 AT_ONCE = 8
 """Pictures that torch differentiates at once on a processor: each takes up to some hundred megabytes."""
@@ -202,8 +197,19 @@ def _flexible(network: nn.Module, images: Tensor) -> nn.Module:
 
 
 def _model(network: nn.Module, size: int) -> Any:
+    """The graph, once its numbers were seen to be torch's: an engine may err where all operations have a rule."""
     images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    return openvino_model(gradient_graph(forward_graph(network, images), images))
+    forward = forward_graph(network, images)
+    model = openvino_model(gradient_graph(forward, images))
+    leaf = images.requires_grad_(True)
+    with torch.enable_grad():
+        logits: Tensor = forward(leaf)
+    linear = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    (wanted,) = torch.autograd.grad(logits, leaf, linear)
+    found_logits, found = OpenVinoGradient(model, "f32")(images, linear)
+    check_same("logits", found_logits, logits.detach())
+    check_same("gradient", found, wanted)
+    return model
 
 
 def _model_files(network: nn.Module, size: int, note: str) -> Any:
@@ -214,29 +220,13 @@ def _model_files(network: nn.Module, size: int, note: str) -> Any:
         "text": hashlib.sha256(repr(network).encode()).hexdigest(),
         "note": note,
         "size": str(size),
-        "rules": str(RULES_VERSION),
-        **versions("openvino", "torch", "timm", "topwork"),
     }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
     try:
-        folder = make_folder(cache_folder() / "gradients") / key
-        if not _whole(folder):
+        folder = kept_folder("gradients", facts)
+        if told_with(folder) is None:
             model = _model(network, size)
-            needed = 3 * 4 * sum(parameter.numel() for parameter in network.parameters())
-            if shutil.disk_usage(folder.parent).free < needed:
+            if not keep(folder, model, 3 * 4 * sum(parameter.numel() for parameter in network.parameters())):
                 return model
-            with publish_folder(folder, needed) as new:
-                openvino().save_model(model, new / "gradient.xml", compress_to_fp16=False)
-                hashes = {name: sha256_file(new / name) for name in ("gradient.xml", "gradient.bin")}
-                (new / "check.json").write_text(json.dumps(hashes))
-        return folder / "gradient.xml"
+        return folder / GRAPH
     except StorageError:
         return _model(network, size)
-
-
-def _whole(folder: Path) -> bool:
-    """Whether a kept graph is there, and no byte of it changed."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        hashes = json.loads((folder / "check.json").read_text(encoding="utf-8"))
-        return bool(hashes) and all(sha256_file(folder / name) == sha for name, sha in hashes.items())
-    return False

@@ -32,7 +32,7 @@ def openvino_model(graph: fx.GraphModule) -> Any:
             made.outputs[node] = _made(made, node)
         elif node.op == "output":
             outputs = [made.of(one) for one in (node.args[0] if isinstance(node.args[0], (tuple, list)) else [node.args[0]])]
-    return ov.Model(outputs, inputs, "frozen")
+    return ov.Model([one.output(0) if isinstance(one, ov.Node) else one for one in outputs], inputs, "frozen")
 
 
 def _made(made: Making, node: Node) -> Output:
@@ -168,6 +168,8 @@ def _permuted(made: Making, node: Node) -> Output:
     else:
         first, second = node.args[1:3] if node.target is aten.transpose.int else (0, 1)
         order[first], order[second] = order[second], order[first]
+    if node.args[0].op == "get_attr":
+        return made.constant(made.array(node.args[0]).transpose(order))  # a constant of its own: see Making.weights
     return made.ops.transpose(made.of(node.args[0]), made.whole(order))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -31,15 +31,15 @@ _KEPT = (
 """Operations that `topwork.frozen.rules` knows as a whole and that must not be taken apart."""
 
 
-def forward_graph(network: nn.Module, images: Tensor) -> fx.GraphModule:
-    """`network` for images of this shape as plain operations, batch normalisation folded into the convolutions before it.
+def forward_graph(network: Callable[..., Any], *given: Tensor) -> fx.GraphModule:
+    """`network` for tensors of these shapes as plain operations, batch normalisation folded into the convolutions before it.
 
     Its numbers are the network's own up to rounding; it has no parameter that wants a gradient, and changes nothing in place.
     """
     with torch.no_grad(), _quiet(), sdpa_kernel(SDPBackend.MATH):
         # Without functionalize, in-place activations would overwrite what the gradient needs.
-        plain: Callable[..., Any] = torch.func.functionalize(lambda x: network(x), remove="mutations")
-        module: fx.GraphModule = make_fx(plain)(images)
+        plain: Callable[..., Any] = torch.func.functionalize(lambda *some: network(*some), remove="mutations")
+        module: fx.GraphModule = make_fx(plain)(*given)
         for node in module.graph.nodes:
             if node.target is aten._safe_softmax.default:  # safe for rows that are masked whole; nothing is masked here
                 node.target, node.args = aten._softmax.default, (*node.args[:2], False)
@@ -65,11 +65,16 @@ def gradient_graph(forward: fx.GraphModule, images: Tensor) -> fx.GraphModule:
         (gradient,) = torch.autograd.grad(logits, x, cotangent(logits.detach(), linear, entropy))
         return logits.detach(), gradient
 
+    return plain_graph(both, images, torch.zeros_like(logits), logits[:, :1] * 0)
+
+
+def plain_graph(function: Callable[..., Any], *given: Tensor) -> fx.GraphModule:
+    """A function that takes gradients, for tensors of these shapes as the operations that `topwork.frozen.rules` knows."""
     table = dict(core_aten_decompositions())
     for kept in _KEPT:
         table.pop(kept, None)
     with _quiet(), sdpa_kernel(SDPBackend.MATH):
-        module: fx.GraphModule = make_fx(both, decomposition_table=table)(images, torch.zeros_like(logits), logits[:, :1] * 0)
+        module: fx.GraphModule = make_fx(function, decomposition_table=table)(*given)
     _drop_unused(module)
     return module
 
