@@ -127,10 +127,13 @@ class VotingHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of full features (N, D_full)."""
         seen = transformed(transformed(_seen(features, self.columns, self.first), self.transform), "unit")
-        near, places = (seen @ self.references.T).topk(self.count, dim=1)  # (N, k)
-        nearest = near[:, :1] if self.level else near[:, :1].detach()
-        weight = torch.exp(SHARPNESS * (near - nearest))
-        votes = torch.einsum("nk,nkc->nc", weight, self.member[places])
+        near = seen @ self.references.T  # (N, R)
+        nearest = near.amax(1, keepdim=True)
+        weight = torch.exp(SHARPNESS * (near - (nearest if self.level else nearest.detach())))
+        if self.count < len(self.references):  # the others have no vote, nor a gradient
+            places = near.detach().topk(self.count, dim=1).indices
+            weight = weight * torch.zeros_like(near).scatter(1, places, 1.0)
+        votes = weight @ self.member
         return torch.log(votes + LEAST_VOTE) / self.temperature
 
 

@@ -57,6 +57,21 @@ class Sliced(nn.Module):
         return features.sign() * features.abs().clamp_min(1e-8).sqrt()
 
 
+class Voting(nn.Module):
+    """The votes of the nearest three of ten, in three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.references = nn.Conv2d(3, 4, 3), nn.Parameter(torch.randn(10, 4))
+        self.register_buffer("member", nn.functional.one_hot(torch.arange(10) % 3, 3).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = self.maps(x).mean((2, 3)) @ self.references.T
+        chosen = torch.zeros_like(near).scatter(1, near.detach().topk(3, dim=1).indices, 1.0)
+        votes = torch.exp(near - near.amax(1, keepdim=True).detach()) * chosen
+        return votes @ self.member
+
+
 class Reversed(nn.Module):
     """Blue, green, red."""
 
@@ -80,6 +95,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "pool": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.MaxPool2d(2, 2)),
     "pool that leaves a row over": lambda: pooled(nn.Conv2d(3, 8, 2), nn.MaxPool2d(2, 2)),
     "pool with a margin": lambda: pooled(nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 3, 1)),
+    "pool of means": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.Tanh(), nn.AvgPool2d(2, 2)),
+    "overlapping pool of means": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.Tanh(), nn.AvgPool2d(3, 2, 1)),
+    "the nearest vote": lambda: Voting(),
     "other order of channels": lambda: pooled(Reversed(), nn.Conv2d(3, 8, 3), nn.ReLU()),
     "attention": Attending,
     "slices and roots": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Sliced()),

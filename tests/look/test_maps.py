@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from topwork.errors import InputError, UnknownName
-from topwork.look.maps import as_maps, first_filters, layer_maps, layers, main_directions, stage_layers, strongest
+from topwork.look.colours import main_directions, strongest
+from topwork.look.maps import as_maps, first_filters, layer_maps, layers, stage_layers
 from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone
 

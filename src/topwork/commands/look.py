@@ -109,7 +109,7 @@ def explain(
     check
         Also tell whether the most telling pixels matter more than random ones: deletion and insertion.
     """
-    from topwork.look.showing import explained
+    from topwork.look.explaining import explained
 
     stay_offline(offline)
     source, picture = _source_and_picture(words, backbone)

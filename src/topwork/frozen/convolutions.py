@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -171,3 +173,36 @@ def pool_back_rule(made: Making, node: Node) -> Output:
     shares = shared(functools.reduce(made.ops.add, hold))
     parts = [spread(made.ops.multiply(shares, mine), place) for mine, place in zip(hold, places, strict=True)]
     return functools.reduce(made.ops.add, parts)
+
+
+def mean_pool_rule(made: Making, node: Node) -> Output:
+    """The mean of each window."""
+    kernel, stride, pads, counted = _mean_pool(made, node, node.args[0], node.args[1:])
+    return made.ops.avg_pool(made.of(node.args[0]), stride, pads, pads, kernel, not counted)
+
+
+def mean_pool_back_rule(made: Making, node: Node) -> Output:
+    """Each place of a window gets an equal share of its gradient."""
+    gradient, images = node.args[:2]
+    kernel, stride, pads, counted = _mean_pool(made, node, images, node.args[2:])
+    if any(pads) and not counted:
+        raise NoRule(f"{node.target} with a margin that does not count")
+    channels, wanted, given = made.shape(images)[1], made.shape(images)[2:], made.shape(gradient)[2:]
+    left = [
+        want + 2 * p - ((have - 1) * s + k) for want, p, have, s, k in zip(wanted, pads, given, stride, kernel, strict=True)
+    ]
+    weight = made.constant(np.full((channels, 1, 1, *kernel), 1 / math.prod(kernel), np.float32))
+    return made.ops.group_convolution_backprop_data(
+        made.of(gradient), weight, stride, None, pads, pads, [1, 1], output_padding=left
+    )
+
+
+def _mean_pool(made: Making, node: Node, images: Node, given: Sequence[Any]) -> tuple[list[int], list[int], list[int], bool]:
+    """(kernel, stride, margin, whether the margin counts) of a pool of means."""
+    unset: list[Any] = [None, [], [0, 0], False, True, None]
+    kernel, stride, pads, ceil, counted, divisor = [*given, *unset[len(given) :]]
+    stride = stride or kernel
+    sides = zip(made.shape(images)[2:], pads, kernel, stride, strict=True)
+    if divisor is not None or (ceil and any((size + 2 * pad - window) % step for size, pad, window, step in sides)):
+        raise NoRule(f"{node.target} with windows that are cut off, or a divisor")
+    return list(kernel), list(stride), list(pads), bool(counted)

@@ -199,11 +199,10 @@ def _flexible(network: nn.Module, images: Tensor) -> nn.Module:
 def _model(network: nn.Module, size: int) -> Any:
     """The graph, once its numbers were seen to be torch's: an engine may err where all operations have a rule."""
     images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    forward = forward_graph(network, images)
-    model = openvino_model(gradient_graph(forward, images))
-    leaf = images.requires_grad_(True)
+    model = openvino_model(gradient_graph(forward_graph(network, images), images))
+    leaf = images.clone().requires_grad_(True)
     with torch.enable_grad():
-        logits: Tensor = forward(leaf)
+        logits: Tensor = network(leaf)
     linear = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
     (wanted,) = torch.autograd.grad(logits, leaf, linear)
     found_logits, found = OpenVinoGradient(model, "f32")(images, linear)

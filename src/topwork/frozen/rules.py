@@ -11,7 +11,15 @@ import torch
 from torch import fx
 
 from topwork.features.engines import openvino
-from topwork.frozen.convolutions import convolution_back_rule, convolution_rule, padded_rule, pool_back_rule, pool_rule
+from topwork.frozen.convolutions import (
+    convolution_back_rule,
+    convolution_rule,
+    mean_pool_back_rule,
+    mean_pool_rule,
+    padded_rule,
+    pool_back_rule,
+    pool_rule,
+)
 from topwork.frozen.making import Making, Node, NoRule, Output
 
 aten = torch.ops.aten
@@ -168,8 +176,8 @@ def _permuted(made: Making, node: Node) -> Output:
     else:
         first, second = node.args[1:3] if node.target is aten.transpose.int else (0, 1)
         order[first], order[second] = order[second], order[first]
-    if node.args[0].op == "get_attr":
-        return made.constant(made.array(node.args[0]).transpose(order))  # a constant of its own: see Making.weights
+    if node.args[0].op == "get_attr" and made.shape(node) == made.shape(node.args[0]):
+        return made.constant(made.array(node.args[0]).transpose(order))  # a square one of its own: see Making.weights
     return made.ops.transpose(made.of(node.args[0]), made.whole(order))
 
 
@@ -217,6 +225,30 @@ def _gelu(made: Making, node: Node) -> Output:
     return made.ops.gelu(made.of(node.args[0]), "TANH" if node.kwargs.get("approximate") == "tanh" else "ERF")
 
 
+def _largest(made: Making, node: Node) -> list[Output]:
+    """(the largest values, their places), from the largest on."""
+    values, count = node.args[:2]
+    axis = node.args[2] if len(node.args) > 2 else -1
+    if len(node.args) > 3 and not node.args[3]:
+        raise NoRule(f"{node.target}: the smallest")
+    found = made.ops.topk(made.of(values), made.constant(np.int64(count)), axis, "max", "value", index_element_type="i64")
+    return [found.output(0), found.output(1)]
+
+
+def _set(made: Making, node: Node) -> Output:
+    """One number put in places along an axis."""
+    base, axis, places, value = node.args
+    updates = made.constant(np.full(made.shape(places), value, np.float32))
+    return made.ops.scatter_elements_update(made.of(base), made.of(places), updates, made.constant(np.int64(axis)))
+
+
+def _copied(made: Making, node: Node) -> Output:
+    """Written over a table that nobody reads afterwards."""
+    if made.shape(node.args[1]) != made.shape(node):
+        raise NoRule(f"{node.target}: of another shape")
+    return made.of(node.args[1])
+
+
 def _half_root(made: Making, node: Node) -> Output:
     return made.ops.divide(made.of(1.0), made.ops.sqrt(made.of(node.args[0])))
 
@@ -235,6 +267,8 @@ RULES: dict[Any, Callable[[Making, Node], Output]] = {
     aten.constant_pad_nd.default: padded_rule,
     aten.max_pool2d_with_indices.default: pool_rule,
     aten.max_pool2d_with_indices_backward.default: pool_back_rule,
+    aten.avg_pool2d.default: mean_pool_rule,
+    aten.avg_pool2d_backward.default: mean_pool_back_rule,
     aten.hardtanh.default: _clamp,
     aten.clamp.default: _clamp,
     aten.hardtanh_backward.default: _clamp_back,
@@ -250,6 +284,9 @@ RULES: dict[Any, Callable[[Making, Node], Output]] = {
     aten.select.int: lambda made, node: made.ops.gather(
         made.of(node.args[0]), made.constant(np.int64(node.args[2])), made.constant(np.int64(node.args[1]))
     ),
+    aten.topk.default: _largest,
+    aten.scatter.value: _set,
+    aten.copy_.default: _copied,
     aten.index.Tensor: _picked,
     aten.index_put.default: _put_back,
     aten._unsafe_index_put.default: _put_back,

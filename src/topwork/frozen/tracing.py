@@ -26,6 +26,7 @@ _KEPT = (
     aten.hardtanh.default,
     aten.hardtanh_backward.default,
     aten.threshold_backward.default,
+    aten.avg_pool2d_backward.default,
     aten.max_pool2d_with_indices_backward.default,
 )
 """Operations that `topwork.frozen.rules` knows as a whole and that must not be taken apart."""
@@ -43,6 +44,10 @@ def forward_graph(network: Callable[..., Any], *given: Tensor) -> fx.GraphModule
         for node in module.graph.nodes:
             if node.target is aten._safe_softmax.default:  # safe for rows that are masked whole; nothing is masked here
                 node.target, node.args = aten._softmax.default, (*node.args[:2], False)
+            if node.target is aten.alias.default:  # what tracing makes of detach, and no gradient may pass there
+                node.target = torch.detach
+            if node.target is aten.as_strided_.default and _one_row(node):  # another order in memory of the same values
+                node.replace_all_uses_with(node.args[0])
         _settle(module)
         _fold(module)
     for parameter in module.parameters():
@@ -82,6 +87,12 @@ def plain_graph(function: Callable[..., Any], *given: Tensor) -> fx.GraphModule:
 def cotangent(logits: Tensor, linear: Tensor, entropy: Tensor) -> Tensor:
     """Gradient (N, K) of sum(linear * logits) - entropy * logsumexp(logits) to the logits (N, K)."""
     return linear - entropy * logits.softmax(1)
+
+
+def _one_row(node: fx.Node) -> bool:
+    """Whether a table has the shape of that which it is made of, and values along one axis alone."""
+    shapes: list[Any] = [one.meta["val"].shape for one in (node, node.args[0]) if isinstance(one, fx.Node)]
+    return bool(shapes[0] == shapes[-1]) and sum(size > 1 for size in shapes[0]) <= 1
 
 
 def _fold(module: fx.GraphModule) -> None:

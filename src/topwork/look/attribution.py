@@ -9,7 +9,6 @@ occlusion   how much the answer loses when a square is covered (Zeiler 2014)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from topwork.errors import InputError, UnknownName
 from topwork.frozen.gradient import FrozenGradient, frozen_gradient
 from topwork.grafted import Grafted
 from topwork.look.maps import as_maps, first_tensor, watched
+from topwork.look.sight import Attribution, enlarged
 
 METHODS = ("gradcam", "ig", "smoothgrad", "occlusion")
 
@@ -30,21 +30,6 @@ COMPLETENESS = 0.005
 MOST_STEPS = 512
 GREY = 0.5
 """What covers a square, and where integrated gradients start."""
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """How much each pixel speaks for an answer."""
-
-    values: NDArray[np.float32]
-    """(H, W); below 0 it speaks against (ig and occlusion)."""
-    method: str
-    layer: str | None
-    """Of gradcam: the layer whose maps were weighed."""
-    change: float | None = None
-    """Of ig: the answer less that for grey."""
-    error: float | None = None
-    """Of ig: how far the sum of the map is from `change`, as a share of it."""
 
 
 def explain(
@@ -79,8 +64,7 @@ def gradcam(network: Grafted, image: Tensor, linear: Tensor, layer: str | None =
         raise InputError(f"{layer}: its output {shape} has no height and width. Choose another layer.")
     # A head that wants two looks has seen the mirror image, too: its map is turned back.
     coarse = looks[0] if len(looks) == 1 or looks[-1] is None else (looks[0] + looks[-1].flip(3)) / 2
-    fine = nn.functional.interpolate(coarse, size=image.shape[2:], mode="bilinear", align_corners=False)
-    return Attribution(fine[0, 0].numpy(), "gradcam", layer)
+    return Attribution(enlarged(coarse[0, 0].numpy(), image.shape[2:]), "gradcam", layer)
 
 
 def weighed(network: Grafted, output: Tensor, answer: Tensor) -> Tensor | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from topwork.bundle import is_bundle
 from topwork.classifier import Classifier
 from topwork.features.extract import second_look
 from topwork.grafted import Grafted, grafted
+from topwork.look.seeing import classifier_at
 from topwork.pictures.decode import Pixels, to_pixels
 from topwork.zoo import load_backbone
 
@@ -42,9 +41,12 @@ def open_network(name: str, weights: str = "pretrained", every_vote: bool = Fals
 
     Raises BundleError, UnknownName, WeightsError or InputError.
     """
-    if is_bundle(Path(name)) or name.endswith(".topwork"):
-        return grafted(Classifier.load(name), every_vote)
-    return grafted(load_backbone(name, weights))
+    return network_of(classifier_at(name) or name, weights, every_vote)
+
+
+def network_of(source: str | Classifier, weights: str = "pretrained", every_vote: bool = False) -> Grafted:
+    """As `open_network`, of a classifier or of a backbone by its name. every_vote: see `topwork.grafted.VotingHead`."""
+    return grafted(source if isinstance(source, Classifier) else load_backbone(source, weights), every_vote)
 
 
 def judged(network: Grafted, pixels: Pixels, images: NDArray[np.float32], wanted: Sequence[str]) -> list[Verdict]:

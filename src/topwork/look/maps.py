@@ -1,4 +1,4 @@
-"""What a network's layers see in a picture: the strongest channels of a layer, of every stage, or its three main directions."""
+"""What a network's layers see in a picture: the maps of a layer, of every stage, its first filters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from topwork.classifier import Classifier
 from topwork.errors import InputError, UnknownName
+from topwork.grafted import backbone_of
+from topwork.look.sight import Maps
+from topwork.zoo import load_backbone
 from topwork.zoo.backbone import Backbone
-
-Maps = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Layer:
     """The class of the module."""
     shape: tuple[int, ...]
     """(channels, height, width) of its maps, or (channels,) where it has none."""
+
+
+def opened(source: str | Classifier, weights: str = "pretrained") -> Backbone:
+    """The backbone of a classifier, or by its name. Raises BundleError, UnknownName or WeightsError."""
+    return backbone_of(source) if isinstance(source, Classifier) else load_backbone(source, weights)
 
 
 def layers(backbone: Backbone) -> list[Layer]:
@@ -84,31 +90,7 @@ def stage_layers(backbone: Backbone, image: Tensor) -> list[str]:
     return [seen[place] for place in places]
 
 
-def strongest(maps: Maps, count: int) -> list[int]:
-    """The channels of maps (C, h, w) that stand out most: whose largest value is farthest above their own mean."""
-    flat = maps.reshape(len(maps), -1)
-    height = flat.max(1) - flat.mean(1)
-    return [int(channel) for channel in np.argsort(-height, kind="stable")[:count]]
-
-
-def main_directions(maps: Maps) -> NDArray[np.uint8]:
-    """Colours (h, w, 3) of the three main directions of maps (C, h, w): alike colours are alike to the network.
-
-    Principal components over places (Pearson 1901), each stretched between its 2nd and 98th percentile.
-    """
-    channels, height, width = maps.shape
-    places = maps.reshape(channels, -1).T  # (h w, C)
-    places = places - places.mean(0)
-    _, _, directions = np.linalg.svd(places, full_matrices=False)
-    along = places @ directions[:3].T
-    along = np.pad(along, ((0, 0), (0, 3 - along.shape[1])))
-    along *= np.where(np.abs(along.max(0)) >= np.abs(along.min(0)), 1, -1)  # a direction has no sign of its own
-    low, high = np.percentile(along, [2, 98], axis=0)
-    scaled = np.clip((along - low) / np.maximum(high - low, 1e-9), 0, 1)
-    return np.asarray((255 * scaled).round(), np.uint8).reshape(height, width, 3)
-
-
-def first_filters(backbone: Backbone, most: int = 32) -> list[NDArray[np.float32]]:
+def first_filters(backbone: Backbone, most: int = 32) -> list[Maps]:
     """Filters (h, w, 3) in [0, 1] of the first layer that sees colours; each stretched to its own range. Empty if none."""
     for module in backbone.network.modules():
         weight = getattr(module, "weight", None)

@@ -1,0 +1,221 @@
+"""From a picture's file to a figure of which of its pixels made the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topwork.classifier import Classifier
+from topwork.errors import InputError
+from topwork.heads.metrics import softmax
+from topwork.look.naming import class_named
+from topwork.look.seeing import Seen, check_picture, check_png, classifier_at, see
+from topwork.look.sheets import FAINT, heading, new_figure, percent, save_figure, show
+from topwork.look.sight import Attribution, Reasons, open_reasons
+from topwork.pictures.decode import Geometry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from topwork.grafted import Grafted
+
+Numbers = NDArray[np.float32]
+
+
+class Explainer(Protocol):
+    """A network that tells why."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of its logits."""
+        ...
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the pictures that it sees."""
+        ...
+
+    def probs(self, seen: Seen) -> Numbers:
+        """Probabilities (K,) of a picture."""
+        ...
+
+    def why(self, seen: Seen, linear: Numbers) -> Attribution:
+        """The map for the answer sum(linear * logits), linear (K,)."""
+        ...
+
+
+class BySight:
+    """Grad-CAM at the layer that decides, without torch."""
+
+    def __init__(self, reasons: Reasons) -> None:
+        self._reasons = reasons
+        self.classes, self.geometry = reasons.classes, reasons.spec.geometry
+
+    def probs(self, seen: Seen) -> Numbers:
+        """See Explainer."""
+        found: Numbers = softmax(self._reasons.logits(seen.image, seen.second)[None])[0]
+        return found
+
+    def why(self, seen: Seen, linear: Numbers) -> Attribution:
+        """See Explainer."""
+        return self._reasons.gradcam(seen.image, linear)
+
+
+class ByTorch:
+    """Any method, at any layer."""
+
+    def __init__(self, network: Grafted, method: str, layer: str | None) -> None:
+        self.network, self._method, self._layer = network, method, layer
+        self.classes, self.geometry = network.classes, network.spec.geometry
+
+    def probs(self, seen: Seen) -> Numbers:
+        """See Explainer."""
+        import torch
+
+        with torch.inference_mode():
+            found: Numbers = self.network.probs(*(torch.from_numpy(one)[None] for one in (seen.image, seen.second)))[0].numpy()
+        return found
+
+    def why(self, seen: Seen, linear: Numbers) -> Attribution:
+        """See Explainer."""
+        import torch
+
+        from topwork.look.attribution import explain
+
+        image = torch.from_numpy(seen.image)[None]
+        return explain(self.network, image, torch.from_numpy(linear), self._method, layer=self._layer)
+
+
+def explainer(source: str | Classifier, weights: str, method: str, layer: str | None) -> Explainer:
+    """What explains a classifier, or a backbone by its name: its reasons, where they are enough. Raises TopworkError."""
+    if method == "gradcam" and layer is None:
+        return BySight(open_reasons(source, weights))
+    from topwork.grafted import VotingHead
+    from topwork.look.judges import network_of
+
+    network = network_of(source, weights)
+    if method == "ig" and isinstance(network.head, VotingHead):  # the nearest alone change at once: nothing to integrate
+        network = network_of(source, weights, every_vote=True)
+        assert isinstance(network.head, VotingHead)  # noqa: S101
+        network.head.level = True
+    return ByTorch(network, method, layer)
+
+
+def explained(
+    source: str,
+    picture: str,
+    out: Path,
+    method: str = "gradcam",
+    wanted: str | None = None,
+    against: str | None = None,
+    layer: str | None = None,
+    check: bool = False,
+    weights: str = "pretrained",
+) -> dict[str, Any]:
+    """Draw which pixels made the answer, for the predicted class or `wanted`, or for it rather than `against`.
+
+    check: also tell whether taking the most telling pixels away, or showing them first, moves the answer more than pixels
+    drawn at random do. Raises TopworkError.
+    """
+    check_png(out, picture)
+    check_picture(picture)
+    classifier = classifier_at(source)
+    network = explainer(classifier or source, weights, method, layer)
+    seen = see(picture, network.geometry)
+    probs = network.probs(seen)
+    target = int(probs.argmax()) if wanted is None else class_named(wanted, network.classes)
+    linear = np.zeros(len(network.classes), np.float32)
+    linear[target] = 1
+    other = None
+    if against is not None:
+        other = class_named(against, network.classes)
+        if other == target:
+            raise InputError(f"--against {against}: this is the class itself. Name another one.")
+        linear[other] = -1
+    found = network.why(seen, linear)
+    document: dict[str, Any] = {
+        "network": source,
+        "picture": picture,
+        "out": str(out),
+        "method": method,
+        "class": network.classes[target],
+        "probability": float(probs[target]),
+        "against": None if other is None else network.classes[other],
+        "answer": network.classes[int(probs.argmax())],
+        "none_of_these": None if classifier is None else classifier.predict([picture])[0].none_of_these,
+        "layer": found.layer,
+        "completeness_error": found.error,
+    }
+    if check:
+        document |= _checked(classifier or source, weights, seen, found, target)
+    save_figure(_overlay(seen, found, document), out)
+    return document
+
+
+def _checked(source: str | Classifier, weights: str, seen: Seen, found: Attribution, target: int) -> dict[str, float]:
+    import torch
+
+    from topwork.look.attribution import faithfulness
+    from topwork.look.judges import network_of
+
+    network, image = network_of(source, weights), torch.from_numpy(seen.image)[None]
+
+    def probability(images: Tensor) -> Any:
+        with torch.inference_mode():
+            return np.concatenate([network.probs(part)[:, target].numpy() for part in torch.split(images, 8)])
+
+    deletion, insertion = faithfulness(probability, image, found.values)
+    drawn = np.random.default_rng(0).permutation(found.values.size).reshape(found.values.shape).astype(np.float32)
+    random_deletion, random_insertion = faithfulness(probability, image, drawn)
+    return {
+        "deletion": deletion,
+        "deletion_random": random_deletion,
+        "insertion": insertion,
+        "insertion_random": random_insertion,
+    }
+
+
+def _overlay(seen: Seen, found: Attribution, document: dict[str, Any]) -> Any:
+    """The picture, and the map over a paler copy of it with its scale."""
+    against = document["against"]
+    title = f"Why {document['class']} ({percent(document['probability'])})" + (f" rather than {against}" if against else "")
+    wide, height, side = 8.0, 4.4, 3.45
+    figure = new_figure(wide, height)
+    heading(figure, title, height)
+    boxes = [(left / wide, 0.4 / height, side / wide, side / height) for left in (0.2, 0.2 + side + 0.15)]
+    show(figure.add_axes(boxes[0]), seen.pixels)
+    axes = figure.add_axes(boxes[1])
+    grey = seen.pixels.mean(2) / 255
+    show(axes, 0.55 + 0.45 * np.repeat(grey[..., None], 3, 2))
+    signed = float(found.values.min()) < 0
+    values = _softened(found)
+    scaled = values / (float(np.percentile(np.abs(values), 99.5)) or 1.0)
+    strength = np.clip(np.abs(scaled), 0, 1)
+    drawn = axes.imshow(
+        scaled, cmap="RdBu_r" if signed else "inferno", vmin=-1 if signed else 0, vmax=1, alpha=0.15 + 0.7 * strength
+    )
+    bar = figure.colorbar(drawn, cax=figure.add_axes(((0.2 + 2 * side + 0.3) / wide, 0.4 / height, 0.13 / wide, side / height)))
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
+    bar.set_ticks([-1, 0, 1] if signed else [0, 1], labels=["against", "0", "for"] if signed else ["0", "most"])
+    bar.ax.tick_params(labelsize=8, colors=FAINT, length=0)
+    bar.outline.set_visible(False)
+    words = {"gradcam": "Grad-CAM", "ig": "integrated gradients", "smoothgrad": "SmoothGrad", "occlusion": "occlusion"}
+    note = words[found.method] + (f" at {found.layer}" if found.layer else "")
+    figure.text(
+        0.2 / wide, 0.12 / height, f"{note}; {Path(document['network']).name}", fontsize=8, color=FAINT, parse_math=False
+    )
+    return figure
+
+
+def _softened(found: Attribution) -> Any:
+    """Maps of single pixels are averaged with their neighbours for the eye; their numbers stay as they are."""
+    if found.method not in ("ig", "smoothgrad"):
+        return found.values
+    import torch
+
+    padded = torch.from_numpy(found.values)[None, None]
+    return torch.nn.functional.avg_pool2d(padded, 5, 1, 2, count_include_pad=False)[0, 0].numpy()
