@@ -19,7 +19,7 @@ from typing import Any
 import machine
 import results
 from contest import say
-from parts import attack, features, finetune, fit, head, ideal, memory, predict, quality, strangers, zoo
+from parts import attack, features, finetune, fit, head, ideal, look, memory, predict, quality, strangers, zoo
 from settings import Settings
 
 PARTS: dict[str, Callable[[Settings], results.Part]] = {
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[Settings], results.Part]] = {
     "memory": memory.measure,
     "quality": quality.measure,
     "strangers": strangers.measure,
+    "look": look.measure,
     "ideal": ideal.measure,
     "finetune": finetune.measure,
     "zoo": zoo.measure,
