@@ -72,6 +72,13 @@ class Voting(nn.Module):
         return votes @ self.member
 
 
+class Mirrored(nn.Module):
+    """The picture and its mirror image, in one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x.flip(3)], 1)
+
+
 class Reversed(nn.Module):
     """Blue, green, red."""
 
@@ -98,6 +105,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "pool of means": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.Tanh(), nn.AvgPool2d(2, 2)),
     "overlapping pool of means": lambda: pooled(nn.Conv2d(3, 8, 3, 1, 1), nn.Tanh(), nn.AvgPool2d(3, 2, 1)),
     "the nearest vote": lambda: Voting(),
+    "two looks": lambda: pooled(Mirrored(), nn.Conv2d(6, 8, 3), nn.Tanh(), nn.Conv2d(8, 4, 3)),
     "other order of channels": lambda: pooled(Reversed(), nn.Conv2d(3, 8, 3), nn.ReLU()),
     "attention": Attending,
     "slices and roots": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Sliced()),

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from topwork.errors import InputError, UnknownName
 from topwork.grafted import Grafted, grafted
-from topwork.look.attribution import METHODS, answering_layer, explain, faithfulness, gradcam, weighed
+from topwork.look.attribution import METHODS, answering_layer, explain, gradcam, weighed
 from topwork.look.maps import watched
+from topwork.look.pixels import faithfulness
 from topwork.pictures.decode import decode, read_bytes, to_pixels
 from topwork.zoo import load_backbone
 
@@ -68,21 +69,21 @@ def test_integrated_gradients_are_complete(lite0: Grafted, zebra: Tensor, warm: 
 def test_maps_tell_more_than_chance(
     method: str, lite0: Grafted, photos: Path, warm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topwork.look.attribution.MOST_STEPS", 64)  # how complete more steps are is another test's
+    monkeypatch.setattr("topwork.look.pixels.MOST_STEPS", 64)  # how complete more steps are is another test's
     deletion, insertion, by_chance = [], [], []
     for name in PICTURES:
         image = photo(next((photos / "imagenet-one-per-class").glob(f"{name}-*")), lite0)
         with torch.inference_mode():
             target = int(lite0(image).argmax())
 
-        def probability(images: Tensor, target: int = target) -> np.ndarray:
+        def probability(images: np.ndarray, target: int = target) -> np.ndarray:
             with torch.inference_mode():
-                return lite0.probs(images)[:, target].numpy()
+                return lite0.probs(torch.from_numpy(images))[:, target].numpy()
 
         values = explain(lite0, image, one_hot(target), method).values
         drawn = np.random.default_rng(0).permutation(values.size).reshape(values.shape).astype(np.float32)
-        away, first = faithfulness(probability, image, values)
-        random_away, random_first = faithfulness(probability, image, drawn)
+        away, first = faithfulness(probability, image[0].numpy(), values)
+        random_away, random_first = faithfulness(probability, image[0].numpy(), drawn)
         deletion.append(away)
         insertion.append(first)
         by_chance.append((random_away, random_first))
@@ -98,7 +99,7 @@ def test_other_weights_give_another_map(
     method: str, lite0: Grafted, zebra: Tensor, warm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sanity check of Adebayo 2018: a map that does not change with the weights tells of the picture alone."""
-    monkeypatch.setattr("topwork.look.attribution.MOST_STEPS", 16)
+    monkeypatch.setattr("topwork.look.pixels.MOST_STEPS", 16)
     other = grafted(load_backbone("timm:tf_efficientnet_lite0", "random"))
     found, strange = (explain(network, zebra, one_hot(340), method).values for network in (lite0, other))
     ranks = [np.argsort(np.argsort(values.reshape(-1))) for values in (found, strange)]

@@ -31,7 +31,7 @@ def noise(size: int, seed: int = 1) -> Tensor:
 def reasons_of(network: Grafted) -> tuple[Reasons, Traced]:
     traced = traced_reasons(network)
     told = traced.told
-    return Reasons(network.spec, network.classes, "second" in told["answers"], told["layer"], traced.ask), traced
+    return Reasons(network.spec, network.classes, told["mirrored"], told["layer"], traced.asks), traced
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -47,7 +47,7 @@ def test_the_graph_says_what_torch_says(name: str) -> None:
     logits = reasons.logits(image[0].numpy(), image[0].numpy())
     assert np.allclose(logits, network(image)[0].numpy(), atol=1e-3)
     stages = traced_stages(network.backbone)
-    maps = stages.ask(image.numpy())
+    maps = stages.asks(image.numpy())
     assert stages.model is not None and list(maps) == stage_layers(network.backbone, image)
     for layer, values in layer_maps(network.backbone, image, list(maps)).items():
         assert np.allclose(maps[layer][0], values, atol=1e-3 * np.abs(values).max())
@@ -102,13 +102,14 @@ def test_a_kept_graph_is_used_again_and_a_damaged_one_is_not(own_cache: None, tm
     assert asked().read_bytes() != bytes(data)
 
 
-@pytest.mark.parametrize("command", ["look", "explain"])
+@pytest.mark.parametrize("command", ["look", "explain", "explain --method smoothgrad --check", "explain --method occlusion"])
 def test_the_second_time_no_torch_is_imported(
     command: str, bundle: Path, painted: Path, tmp_path: Path, warm: Path, cli: Cli
 ) -> None:
     picture = painted / "red bars" / "03.png"
-    assert cli(command, bundle, picture, "-o", tmp_path / "first.png").code == 0
-    words = [command, str(bundle), str(picture), "-o", str(tmp_path / "again.png")]
+    name, *settings = command.split()
+    assert cli(name, bundle, picture, "-o", tmp_path / "first.png", *settings).code == 0
+    words = [name, *settings, str(bundle), str(picture), "-o", str(tmp_path / "again.png")]
     script = f"import sys; from topwork.commands.app import run; print(run({words!r}), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("0 False\n")

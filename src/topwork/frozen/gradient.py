@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from topwork.errors import StorageError
-from topwork.features.engines import openvino, openvino_precisions
+from topwork.features.engines import openvino_precisions
 from topwork.frozen.keeping import GRAPH, keep, kept_folder, told_with
 from topwork.frozen.making import NoRule, check_same
 from topwork.frozen.rules import openvino_model
+from topwork.frozen.running import GradientGraph
 from topwork.frozen.tracing import cotangent, forward_graph, gradient_graph
-from topwork.runtime import cores
 from topwork.zoo.backbone import state_sha256
 
 Engine = Literal["auto", "openvino", "torch"]
@@ -65,7 +63,7 @@ def frozen_gradient(
     if engine == "torch" or next(network.parameters()).is_cuda:
         return TorchGradient(network, size, "asked for" if engine == "torch" else "the network is on a GPU")
     try:
-        model = _model_files(network, size, note) if keep else _model(network, size)
+        model = _model_files(network, size, note) if keep else written(network, size)
         found = OpenVinoGradient(model, openvino_precisions()[-1] if precision == "auto" else precision)
         if precision == "auto" and found.precision != "f32" and not _keeps_apart(found, network, size):
             return OpenVinoGradient(model, "f32")
@@ -93,56 +91,17 @@ class OpenVinoGradient:
     def __init__(self, model: Any, precision: str) -> None:
         self.precision = precision
         self.reason = "all operations of the network are known"
-        ov = openvino()
-        core = ov.Core()
-        model = core.read_model(model) if isinstance(model, Path) else model
-        settings = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "NUM_STREAMS": str(cores()),
-            "INFERENCE_NUM_THREADS": str(cores()),
-        }
-        self._core, self._settings, self._model = core, settings, model
-        self._both = core.compile_model(model, "CPU", settings)
-        self._forward: Any = None
-        self._requests: dict[bool, list[Any]] = {True: [], False: []}
+        self._graph = GradientGraph(model, precision)
 
     def __call__(self, images: Tensor, linear: Tensor, entropy: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         """See FrozenGradient."""
         entropies = torch.as_tensor(entropy, dtype=torch.float32).reshape(-1, 1).expand(len(images), 1)
-        logits = torch.empty_like(linear, dtype=torch.float32)
-        gradient = torch.empty_like(images, dtype=torch.float32, memory_format=torch.contiguous_format)
-        self._run(self._both, [images, linear, entropies], [logits, gradient])
-        return logits, gradient
+        logits, gradient = self._graph(*(one.detach().cpu().numpy() for one in (images, linear, entropies)))
+        return torch.from_numpy(logits), torch.from_numpy(gradient)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K) alone."""
-        if self._forward is None:
-            ov = openvino()
-            output = self._model.outputs[0]
-            self._forward = self._core.compile_model(
-                ov.Model([output], [self._model.inputs[0].get_node()], "forward"), "CPU", self._settings
-            )
-        logits = torch.empty(len(images), self._model.outputs[0].shape[1])
-        self._run(self._forward, [images], [logits])
-        return logits
-
-    def _run(self, compiled: Any, given: list[Tensor], found: list[Tensor]) -> None:
-        """Fill `found` row by row; as many rows are under way as there are cores, and one more each."""
-        requests = self._requests[compiled is self._both]
-        while len(requests) < min(len(found[0]), 2 * cores()):
-            requests.append(compiled.create_infer_request())
-        rows = [np.ascontiguousarray(one.detach().cpu().numpy(), np.float32) for one in given]
-        targets = [one.numpy() for one in found]
-        count = len(found[0])
-        for place in range(count + len(requests)):
-            request = requests[place % len(requests)]
-            done = place - len(requests)
-            if 0 <= done < count:
-                request.wait()
-                for number, target in enumerate(targets):
-                    target[done] = request.get_output_tensor(number).data[0]
-            if place < count:
-                request.start_async([one[place : place + 1] for one in rows], share_inputs=True)
+        return torch.from_numpy(self._graph.logits(images.detach().cpu().numpy()))
 
 
 class TorchGradient:
@@ -196,8 +155,11 @@ def _flexible(network: nn.Module, images: Tensor) -> nn.Module:
     return folded.to(memory_format=torch.channels_last)
 
 
-def _model(network: nn.Module, size: int) -> Any:
-    """The graph, once its numbers were seen to be torch's: an engine may err where all operations have a rule."""
+def written(network: nn.Module, size: int) -> Any:
+    """The graph of `network`, once its numbers were seen to be torch's: an engine may err where all operations have a rule.
+
+    Raises NoRule.
+    """
     images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     model = openvino_model(gradient_graph(forward_graph(network, images), images))
     leaf = images.clone().requires_grad_(True)
@@ -223,9 +185,9 @@ def _model_files(network: nn.Module, size: int, note: str) -> Any:
     try:
         folder = kept_folder("gradients", facts)
         if told_with(folder) is None:
-            model = _model(network, size)
+            model = written(network, size)
             if not keep(folder, model, 3 * 4 * sum(parameter.numel() for parameter in network.parameters())):
                 return model
         return folder / GRAPH
     except StorageError:
-        return _model(network, size)
+        return written(network, size)

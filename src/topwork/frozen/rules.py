@@ -127,6 +127,12 @@ def _layer_norm(made: Making, node: Node) -> list[Output]:
     return [found if bias is None else ops.add(found, made.of(bias)), mean, scale]
 
 
+def _flipped(made: Making, node: Node) -> Output:
+    axes = list(node.args[1])
+    whole = [made.whole([one] * len(axes)) for one in (-1, np.iinfo(np.int64).min, -1)]
+    return made.ops.slice(made.of(node.args[0]), *whole, made.whole(axes))
+
+
 def _bounds(made: Making, node: Node, first: int) -> tuple[int, int, int, int]:
     """(axis, start, stop, step) of a slice, from the argument `first` on; negative ends counted from the back."""
     unset: list[Any] = [0, None, None, 1]
@@ -287,6 +293,7 @@ RULES: dict[Any, Callable[[Making, Node], Output]] = {
     aten.topk.default: _largest,
     aten.scatter.value: _set,
     aten.copy_.default: _copied,
+    aten.flip.default: _flipped,
     aten.index.Tensor: _picked,
     aten.index_put.default: _put_back,
     aten._unsafe_index_put.default: _put_back,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from topwork.classifier import Classifier
 from topwork.errors import InputError
 from topwork.heads.metrics import softmax
+from topwork.heads.neighbours import NeighbourHead
 from topwork.look.naming import class_named
+from topwork.look.pixels import Attribution, attributed, box_mean, faithfulness
 from topwork.look.seeing import Seen, check_picture, check_png, classifier_at, see
 from topwork.look.sheets import FAINT, heading, new_figure, percent, save_figure, show
-from topwork.look.sight import Attribution, Reasons, open_reasons
+from topwork.look.sight import open_reasons, open_slopes
 from topwork.pictures.decode import Geometry
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from topwork.grafted import Grafted
 
 Numbers = NDArray[np.float32]
 
@@ -48,11 +45,12 @@ class Explainer(Protocol):
 
 
 class BySight:
-    """Grad-CAM at the layer that decides, without torch."""
+    """Any method, without torch."""
 
-    def __init__(self, reasons: Reasons) -> None:
-        self._reasons = reasons
-        self.classes, self.geometry = reasons.classes, reasons.spec.geometry
+    def __init__(self, source: str | Classifier, weights: str, method: str) -> None:
+        self._source, self._weights, self._method = source, weights, method
+        self._reasons = open_reasons(source, weights)
+        self.classes, self.geometry = self._reasons.classes, self._reasons.spec.geometry
 
     def probs(self, seen: Seen) -> Numbers:
         """See Explainer."""
@@ -61,22 +59,29 @@ class BySight:
 
     def why(self, seen: Seen, linear: Numbers) -> Attribution:
         """See Explainer."""
-        return self._reasons.gradcam(seen.image, linear)
+        if self._method == "gradcam":
+            return self._reasons.gradcam(seen.image, linear)
+        # Of neighbours the nearest alone change at once: there is nothing to integrate.
+        voting = isinstance(self._source, Classifier) and isinstance(self._source.head, NeighbourHead)
+        slopes = open_slopes(self._source, self._weights, every_vote=voting and self._method == "ig")
+        return attributed(slopes, seen.image, linear, self._method)
 
 
 class ByTorch:
-    """Any method, at any layer."""
+    """Grad-CAM at a layer that is named."""
 
-    def __init__(self, network: Grafted, method: str, layer: str | None) -> None:
-        self.network, self._method, self._layer = network, method, layer
-        self.classes, self.geometry = network.classes, network.spec.geometry
+    def __init__(self, source: str | Classifier, weights: str, method: str, layer: str) -> None:
+        from topwork.look.judges import network_of
+
+        self._network, self._method, self._layer = network_of(source, weights), method, layer
+        self.classes, self.geometry = self._network.classes, self._network.spec.geometry
 
     def probs(self, seen: Seen) -> Numbers:
         """See Explainer."""
         import torch
 
         with torch.inference_mode():
-            found: Numbers = self.network.probs(*(torch.from_numpy(one)[None] for one in (seen.image, seen.second)))[0].numpy()
+            found: Numbers = self._network.probs(*(torch.from_numpy(one)[None] for one in (seen.image, seen.second)))[0].numpy()
         return found
 
     def why(self, seen: Seen, linear: Numbers) -> Attribution:
@@ -86,22 +91,7 @@ class ByTorch:
         from topwork.look.attribution import explain
 
         image = torch.from_numpy(seen.image)[None]
-        return explain(self.network, image, torch.from_numpy(linear), self._method, layer=self._layer)
-
-
-def explainer(source: str | Classifier, weights: str, method: str, layer: str | None) -> Explainer:
-    """What explains a classifier, or a backbone by its name: its reasons, where they are enough. Raises TopworkError."""
-    if method == "gradcam" and layer is None:
-        return BySight(open_reasons(source, weights))
-    from topwork.grafted import VotingHead
-    from topwork.look.judges import network_of
-
-    network = network_of(source, weights)
-    if method == "ig" and isinstance(network.head, VotingHead):  # the nearest alone change at once: nothing to integrate
-        network = network_of(source, weights, every_vote=True)
-        assert isinstance(network.head, VotingHead)  # noqa: S101
-        network.head.level = True
-    return ByTorch(network, method, layer)
+        return explain(self._network, image, torch.from_numpy(linear), self._method, layer=self._layer)
 
 
 def explained(
@@ -123,7 +113,11 @@ def explained(
     check_png(out, picture)
     check_picture(picture)
     classifier = classifier_at(source)
-    network = explainer(classifier or source, weights, method, layer)
+    network: Explainer
+    if layer is None:
+        network = BySight(classifier or source, weights, method)
+    else:
+        network = ByTorch(classifier or source, weights, method, layer)
     seen = see(picture, network.geometry)
     probs = network.probs(seen)
     target = int(probs.argmax()) if wanted is None else class_named(wanted, network.classes)
@@ -156,20 +150,15 @@ def explained(
 
 
 def _checked(source: str | Classifier, weights: str, seen: Seen, found: Attribution, target: int) -> dict[str, float]:
-    import torch
+    slopes = open_slopes(source, weights)
 
-    from topwork.look.attribution import faithfulness
-    from topwork.look.judges import network_of
+    def probability(images: Numbers) -> Numbers:
+        of_class: Numbers = softmax(slopes.logits(images))[:, target]
+        return of_class
 
-    network, image = network_of(source, weights), torch.from_numpy(seen.image)[None]
-
-    def probability(images: Tensor) -> Any:
-        with torch.inference_mode():
-            return np.concatenate([network.probs(part)[:, target].numpy() for part in torch.split(images, 8)])
-
-    deletion, insertion = faithfulness(probability, image, found.values)
+    deletion, insertion = faithfulness(probability, seen.image, found.values)
     drawn = np.random.default_rng(0).permutation(found.values.size).reshape(found.values.shape).astype(np.float32)
-    random_deletion, random_insertion = faithfulness(probability, image, drawn)
+    random_deletion, random_insertion = faithfulness(probability, seen.image, drawn)
     return {
         "deletion": deletion,
         "deletion_random": random_deletion,
@@ -215,7 +204,4 @@ def _softened(found: Attribution) -> Any:
     """Maps of single pixels are averaged with their neighbours for the eye; their numbers stay as they are."""
     if found.method not in ("ig", "smoothgrad"):
         return found.values
-    import torch
-
-    padded = torch.from_numpy(found.values)[None, None]
-    return torch.nn.functional.avg_pool2d(padded, 5, 1, 2, count_include_pad=False)[0, 0].numpy()
+    return box_mean(found.values, 5, "empty")

@@ -1,6 +1,6 @@
-"""A network as `look` and `explain` ask it: what its stages see, and why it answers as it does.
+"""A network as `look` and `explain` ask it: what its stages see, why it answers as it does, and its gradients.
 
-Each of the two is written down once as a graph, kept, and run by OpenVINO: from then on neither torch nor the network's own
+Each of the three is written down once as a graph, kept, and run by OpenVINO: from then on neither torch nor the network's own
 library is imported, which takes longer than all the rest. Where an operation has no counterpart there, torch runs the network.
 """
 
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topwork.classifier import Classifier
-from topwork.errors import StorageError
+from topwork.errors import InputError, StorageError
 from topwork.features.engines import openvino, usable
 from topwork.frozen.keeping import GRAPH, keep, kept_folder, told_with
+from topwork.frozen.running import GradientGraph
+from topwork.look.pixels import Attribution, Slopes
 from topwork.zoo import identity
 from topwork.zoo.spec import BackboneSpec
 
@@ -33,21 +35,6 @@ Maps = NDArray[np.float32]
 
 Ask = Callable[..., dict[str, Maps]]
 """What a network says, by name, of what it is given."""
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """How much each pixel speaks for an answer."""
-
-    values: NDArray[np.float32]
-    """(H, W); below 0 it speaks against (ig and occlusion)."""
-    method: str
-    layer: str | None
-    """Of gradcam: the layer whose maps were weighed."""
-    change: float | None = None
-    """Of ig: the answer less that for grey."""
-    error: float | None = None
-    """Of ig: how far the sum of the map is from `change`, as a share of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +62,8 @@ class Reasons:
     """In the order of the logits."""
     mirrored: bool
     """Whether its head wants two looks at a picture."""
-    layer: str
-    """The layer that Grad-CAM looks at."""
+    layer: str | None
+    """The layer that Grad-CAM looks at; None where no layer with maps decides the answer."""
     ask: Ask
 
     def logits(self, image: Maps, second: Maps) -> Maps:
@@ -87,11 +74,15 @@ class Reasons:
     def gradcam(self, image: Maps, linear: Maps) -> Attribution:
         """Grad-CAM's map of an image (3, H, W) for the answer sum(linear * logits), linear (K,).
 
-        A head that wants two looks has seen the mirror image, too: its map is turned back.
+        A head that wants two looks has seen the mirror image, too: its map is turned back. Raises InputError without a layer.
         """
+        if self.layer is None:
+            raise InputError(
+                f"{self.spec.id}: no layer with maps decides its answer. Name one with --layer, or take --method ig."
+            )
         found = self._asked(image, image[:, :, ::-1], linear)
         coarse = found["first"][0, 0]
-        if self.mirrored:
+        if "second" in found:
             coarse = (coarse + found["second"][0, 0, :, ::-1]) / 2
         return Attribution(enlarged(coarse, image.shape[1:]), "gradcam", self.layer)
 
@@ -113,7 +104,7 @@ def open_stages(source: str | Classifier, weights: str = "pretrained") -> Stages
         return traced_stages(opened(source, weights))
 
     known = {"backbone": source.spec.fingerprint} if isinstance(source, Classifier) else identity(source, weights)
-    told, ask = _opened({"kind": "stages", **known}, make)
+    told, ask = _opened({"kind": "stages", **known}, make, asked_by)
     filters = [np.array(one, np.float32) for one in told["filters"]]
     return Stages(BackboneSpec.from_config(told["spec"]), tuple(told["answers"]), filters, ask)
 
@@ -121,7 +112,7 @@ def open_stages(source: str | Classifier, weights: str = "pretrained") -> Stages
 def open_reasons(source: str | Classifier, weights: str = "pretrained") -> Reasons:
     """The reasons of a classifier, or of a backbone by its name with its original classes. As `open_stages`.
 
-    Raises InputError, too: for a backbone without classes, and where no layer with maps decides the answer.
+    Raises InputError, too: for a backbone without classes.
     """
 
     def make() -> Traced:
@@ -130,43 +121,74 @@ def open_reasons(source: str | Classifier, weights: str = "pretrained") -> Reaso
 
         return traced_reasons(network_of(source, weights))
 
-    known = _classifier_facts(source) if isinstance(source, Classifier) else identity(source, weights)
-    told, ask = _opened({"kind": "reasons", **known}, make)
-    spec = BackboneSpec.from_config(told["spec"])
-    return Reasons(spec, tuple(told["classes"]), "second" in told["answers"], str(told["layer"]), ask)
+    told, ask = _opened({"kind": "reasons", **_identity(source, weights)}, make, asked_by)
+    return Reasons(BackboneSpec.from_config(told["spec"]), tuple(told["classes"]), told["mirrored"], told["layer"], ask)
 
 
-def _opened(known: Mapping[str, str], make: Callable[[], Traced]) -> tuple[Mapping[str, Any], Ask]:
-    """(what is told of a network, how it is asked): of the graph that is kept for what is known of it, else made now."""
+def open_slopes(source: str | Classifier, weights: str = "pretrained", every_vote: bool = False) -> Slopes:
+    """The logits of a classifier or backbone and their gradients, in float32. As `open_reasons`.
+
+    every_vote: of a head of neighbours, whose answer changes at once where the nearest do: all vote, and smoothly.
+    """
+
+    def make() -> Traced:
+        from topwork.look.judges import network_of
+        from topwork.look.traced import traced_slopes
+
+        return traced_slopes(network_of(source, weights, every_vote), level=every_vote)
+
+    known = {"kind": "slopes", "every_vote": str(every_vote), **_identity(source, weights)}
+    slopes: Slopes = _opened(known, make, slopes_by)[1]
+    return slopes
+
+
+def _opened(
+    known: Mapping[str, str], make: Callable[[], Traced], by: Callable[[Any, Mapping[str, Any]], Any]
+) -> tuple[Mapping[str, Any], Any]:
+    """(what is told of a network, what asks it): `by` the graph that is kept for what is known of it, else made now."""
     folder = None
     if usable("openvino"):
         with contextlib.suppress(StorageError):  # then it is made each time
             folder = kept_folder("sights", known)
             if told := told_with(folder):
-                return told, asked_by(folder / GRAPH, told["answers"])
+                return told, by(folder / GRAPH, told)
     traced = make()
     if traced.model is not None and folder is not None:
         with contextlib.suppress(StorageError):
             keep(folder, traced.model, 2 * 4 * traced.told["spec"]["parameters"], traced.told)
-    return traced.told, traced.ask
+    return traced.told, traced.asks
 
 
-def _classifier_facts(classifier: Classifier) -> dict[str, str]:
-    digest = hashlib.sha256(json.dumps(classifier.head.to_config(), sort_keys=True).encode())
-    for name, tensor in sorted(classifier.head.to_tensors().items()):
+def _identity(source: str | Classifier, weights: str) -> dict[str, str]:
+    """What decides the answers of a classifier, or of a backbone."""
+    if isinstance(source, str):
+        return identity(source, weights)
+    digest = hashlib.sha256(json.dumps(source.head.to_config(), sort_keys=True).encode())
+    for name, tensor in sorted(source.head.to_tensors().items()):
         digest.update(f"{name} {tensor.shape} {tensor.dtype}\n".encode() + np.ascontiguousarray(tensor).tobytes())
-    return {"backbone": classifier.spec.fingerprint, "head": digest.hexdigest(), "classes": json.dumps(classifier.classes)}
+    return {"backbone": source.spec.fingerprint, "head": digest.hexdigest(), "classes": json.dumps(source.classes)}
 
 
-def asked_by(source: Any, answers: list[str]) -> Ask:
-    """Asks the graph in a file, or an OpenVINO model, in float32; `answers` names its outputs."""
+def slopes_by(source: Any, _told: Mapping[str, Any]) -> Slopes:
+    """Asks a graph of gradients, in a file or as OpenVINO's model, in float32."""
+    graph = GradientGraph(source, "f32")
+
+    def gradient(images: Maps, linear: Maps) -> Maps:
+        count = len(images)
+        return graph(images, np.broadcast_to(linear, (count, len(linear))), np.zeros((count, 1), np.float32))[1]
+
+    return Slopes(graph.logits, gradient)
+
+
+def asked_by(source: Any, told: Mapping[str, Any]) -> Ask:
+    """Asks the graph in a file, or an OpenVINO model, in float32; the `answers` that are told name its outputs."""
     core = openvino().Core()
     model = core.read_model(source) if isinstance(source, Path) else source
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
 
     def ask(*given: Maps) -> dict[str, Maps]:
         found = compiled([np.ascontiguousarray(one, np.float32) for one in given])
-        return {name: np.array(found[place]) for place, name in enumerate(answers)}
+        return {name: np.array(found[place]) for place, name in enumerate(told["answers"])}
 
     return ask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,14 @@ from torch import Tensor
 
 from topwork.errors import InputError
 from topwork.features.engines import usable
+from topwork.frozen.gradient import frozen_gradient, written
 from topwork.frozen.making import NoRule, check_same
 from topwork.frozen.rules import openvino_model
 from topwork.frozen.tracing import forward_graph, plain_graph
-from topwork.grafted import Grafted
-from topwork.look.attribution import answering_layer, weighed
+from topwork.grafted import Grafted, VotingHead
+from topwork.look.attribution import answering_layer, slopes_of, weighed
 from topwork.look.maps import as_maps, first_filters, run, stage_layers, watched
-from topwork.look.sight import Ask, Maps, asked_by
+from topwork.look.sight import Maps, asked_by, slopes_by
 from topwork.zoo.backbone import Backbone
 
 FILTERS = 7
@@ -32,8 +34,8 @@ class Traced:
 
     told: dict[str, Any]
     """As JSON types; `answers` names what the graph gives, in its order."""
-    ask: Ask
-    """By the graph, or by torch where there is none."""
+    asks: Any
+    """What asks it: the graph, or torch where there is none."""
     model: Any
     """The graph, of OpenVINO; None where an operation has no rule, or where its numbers are not torch's."""
 
@@ -61,19 +63,26 @@ def traced_reasons(network: Grafted) -> Traced:
     """An image (1, 3, H, W), a second look where the head wants one, and linear (1, K) -> the logits (1, K), and for the answer
     sum(linear * logits) Grad-CAM's coarse map (1, 1, h, w) of each look.
 
-    Raises InputError where no layer with maps decides the answer.
+    The logits alone where no layer with maps decides the answer.
     """
     image, generator = _noise(network.backbone)
     linear = torch.randn(1, len(network.classes), generator=generator)
-    layer = answering_layer(network, image, linear[0])
+    layers = []
+    with contextlib.suppress(InputError):
+        layers = [answering_layer(network, image, linear[0])]
     looks = [image, image.flip(3)] if network.mirrored else [image]
-    told = {"spec": network.spec.to_config(), "answers": ["logits", "first", "second"][: 1 + len(looks)]}
-    told |= {"classes": list(network.classes), "layer": layer}
+    told = {
+        "spec": network.spec.to_config(),
+        "answers": ["logits", *(["first", "second"][: len(looks)] if layers else [])],
+        "classes": list(network.classes),
+        "mirrored": network.mirrored,
+        "layer": layers[0] if layers else None,
+    }
 
     def answered(*looks: Tensor) -> tuple[Tensor, ...]:
-        with watched(network.backbone, [layer]) as outputs:
+        with watched(network.backbone, layers) as outputs:
             logits = network(*looks)
-        return (logits, *outputs[layer])
+        return (logits, *(one for layer in layers for one in outputs[layer]))
 
     def explained(through: Function) -> Function:
         def reasons(*given: Tensor) -> tuple[Tensor, ...]:
@@ -87,6 +96,22 @@ def traced_reasons(network: Grafted) -> Traced:
         return reasons
 
     return _traced(told, answered, explained, *looks, linear)
+
+
+def traced_slopes(network: Grafted, level: bool = False) -> Traced:
+    """An image (1, 3, H, W), linear (1, K) and entropy (1, 1) -> logits and gradient, as `topwork.frozen.gradient` has them.
+
+    level: see `topwork.grafted.VotingHead`.
+    """
+    if isinstance(network.head, VotingHead):
+        network.head.level = level
+    size = network.spec.geometry.size
+    told: dict[str, Any] = {"spec": network.spec.to_config()}
+    if usable("openvino"):
+        with contextlib.suppress(NoRule):
+            model = written(network, size)
+            return Traced(told, slopes_by(model, told), model)
+    return Traced(told, slopes_of(frozen_gradient(network, size, engine="torch")), None)
 
 
 def _noise(backbone: Backbone) -> tuple[Tensor, torch.Generator]:
@@ -109,7 +134,7 @@ def _traced(told: dict[str, Any], through: Function, said: Callable[[Function], 
     try:
         model = openvino_model(plain_graph(said(forward_graph(through, *looks)), *examples))
         given = [one.numpy() for one in examples]
-        ask = asked_by(model, told["answers"])
+        ask = asked_by(model, told)
         found, wanted = ask(*given), by_torch(*given)
         for name in told["answers"]:
             check_same(name, torch.from_numpy(found[name]), torch.from_numpy(wanted[name]))
