@@ -17,7 +17,8 @@ from topwork.frozen import rules
 from topwork.grafted import Grafted, grafted
 from topwork.look.attribution import gradcam
 from topwork.look.maps import layer_maps, stage_layers
-from topwork.look.sight import Reasons, open_reasons, open_stages
+from topwork.look.opening import open_reasons, open_stages
+from topwork.look.sight import Reasons
 from topwork.look.traced import Traced, traced_reasons, traced_stages
 from topwork.zoo import load_backbone
 

@@ -13,10 +13,10 @@ from topwork.errors import InputError
 from topwork.heads.metrics import softmax
 from topwork.heads.neighbours import NeighbourHead
 from topwork.look.naming import class_named
+from topwork.look.opening import open_reasons, open_slopes
 from topwork.look.pixels import Attribution, attributed, box_mean, faithfulness
 from topwork.look.seeing import Seen, check_picture, check_png, classifier_at, see
 from topwork.look.sheets import FAINT, heading, new_figure, percent, save_figure, show
-from topwork.look.sight import open_reasons, open_slopes
 from topwork.pictures.decode import Geometry
 
 Numbers = NDArray[np.float32]

@@ -10,9 +10,10 @@ import numpy as np
 from topwork.classifier import Classifier
 from topwork.errors import InputError
 from topwork.look.colours import coloured, main_directions, squares, strongest
+from topwork.look.opening import open_stages
 from topwork.look.seeing import Seen, check_picture, check_png, classifier_at, see
 from topwork.look.sheets import captioned, save_figure
-from topwork.look.sight import Maps, open_stages
+from topwork.look.sight import Maps
 
 CHANNELS_OF_ONE, CHANNELS_OF_EACH = 23, 7
 """Channels that are shown of one layer, and of each stage."""
