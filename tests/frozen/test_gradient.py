@@ -153,6 +153,8 @@ def test_gradient_is_autograds(name: str, engine: str) -> None:
     assert away(logits, wanted_logits) < 1e-5
     assert away(gradient, wanted) < 1e-4
     assert away(frozen.logits(images), wanted_logits) < 1e-5
+    kept = frozen_gradient(network, 16, engine=engine, precision="f32")  # constants that are alike are one in the file
+    assert away(kept(images, linear, entropy)[1], wanted) < 1e-4
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2, 2), nn.MaxPool2d(3, 2, 1)], ids=repr)
