@@ -77,18 +77,17 @@ def look(
 
 def _seen_by(source: str | Classifier, weights: str, picture: str, layer: str) -> tuple[Seen, dict[str, Maps], list[Maps]]:
     """(the picture, the maps of a layer or with "all" of each stage, the first filters)."""
+    stages = open_stages(source, weights)
+    if layer == "all" and not stages.names:
+        name = stages.spec.id
+        raise InputError(f"{name}: no stage of it has maps to show. See --list-layers, and name one with --layer.")
+    seen = see(picture, stages.spec.geometry)
     if layer == "all":
-        stages = open_stages(source, weights)
-        if not stages.names:
-            raise InputError(
-                f"{stages.spec.id}: no stage of it has maps to show. See --list-layers, and name one with --layer."
-            )
-        seen = see(picture, stages.spec.geometry)
         return seen, stages.maps(seen.image), stages.filters
+    if layer in stages.names:
+        return seen, {layer: stages.maps(seen.image)[layer]}, []
     import torch
 
     from topwork.look.maps import layer_maps, opened
 
-    backbone = opened(source, weights)
-    seen = see(picture, backbone.spec.geometry)
-    return seen, layer_maps(backbone, torch.from_numpy(seen.image)[None], [layer]), []
+    return seen, layer_maps(opened(source, weights), torch.from_numpy(seen.image)[None], [layer]), []
