@@ -210,6 +210,10 @@ def attack_photo(
         change = (after_pixels.astype(np.float64) - pixels) / LEVELS
     else:
         change = (attacked - points)[0].permute(1, 2, 0).double().numpy()
+    distance, distance_l2 = float(np.abs(change).max()), float(np.linalg.norm(change))
+    fooled = fooled_torch and (checked is None or (wanted.fooled(after) and within(change, epsilon)))
+    if smallest and fooled:  # a change may end well within the strength that was allowed
+        epsilon = min(epsilon, distance if used.norm == "linf" else distance_l2)
     return PhotoAttack(
         subject.name,
         str(photo),
@@ -222,10 +226,10 @@ def attack_photo(
         repr(used),
         before,
         after,
-        fooled_torch and (checked is None or (wanted.fooled(after) and within(change, epsilon))),
+        fooled,
         fooled_torch,
-        float(np.abs(change).max()),
-        float(np.linalg.norm(change)),
+        distance,
+        distance_l2,
         sum(int(one.queries.sum()) for one in runs),
         sum(int(one.gradients.sum()) for one in runs),
         time.perf_counter() - start,
