@@ -112,6 +112,10 @@ MISTAKES = {
     "judge that took part": (("ideal", "-b", "lite0", "zebra", "--judges", "lite0", "-o", "x.png"), "has to be another one"),
     "layer": (("look", "-b", "lite0", "{picture}", "--layer", "block.3", "-o", "x.png"), "Did you mean blocks.3"),
     "flat layer": (("look", "-b", "lite0", "{picture}", "--layer", "global_pool", "-o", "x.png"), "no height and width"),
+    "layer of ig": (
+        ("explain", "-b", "lite0", "{picture}", "--method", "ig", "--layer", "blocks.3", "-o", "x.png"),
+        "only gradcam looks at a layer",
+    ),
     "no out": (("look", "-b", "lite0", "{picture}"), "-o: expected the PNG to write"),
     "picture": (("look", "-b", "lite0", "{broken}", "-o", "x.png"), "NOT_IMAGE"),
     "missing picture": (("explain", "-b", "lite0", "no.jpg", "-o", "x.png"), "no.jpg: UNREADABLE"),

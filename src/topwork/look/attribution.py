@@ -1,4 +1,4 @@
-"""Grad-CAM: where the last maps that still have a place speak for the class (Selvaraju 2017); and every method, by torch."""
+"""Grad-CAM: where the last maps that still have a place speak for the class (Selvaraju 2017). Imports torch."""
 
 from __future__ import annotations
 
@@ -7,31 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topwork.errors import InputError, UnknownName
-from topwork.frozen.gradient import FrozenGradient, frozen_gradient
+from topwork.errors import InputError
+from topwork.frozen.gradient import FrozenGradient
 from topwork.grafted import Grafted
 from topwork.look.maps import as_maps, first_tensor, watched
-from topwork.look.pixels import Attribution, Slopes, attributed
+from topwork.look.pixels import Attribution, Slopes
 from topwork.look.sight import Maps, enlarged
-
-METHODS = ("gradcam", "ig", "smoothgrad", "occlusion")
-
-
-def explain(
-    network: Grafted, image: Tensor, linear: Tensor, method: str = "gradcam", *, layer: str | None = None, seed: int = 0
-) -> Attribution:
-    """The map of an image (1, 3, H, W) in [0, 1] for the answer sum(linear * logits), linear (K,).
-
-    linear: one-hot for a class, and with -1 at another class for the difference of the two. Raises UnknownName, InputError.
-    """
-    if method not in METHODS:
-        raise UnknownName("method", method, METHODS)
-    if method == "gradcam":
-        return gradcam(network, image, linear, layer)
-    if layer is not None:
-        raise InputError(f"--layer: only gradcam looks at a layer, not {method}. Leave it out.")
-    slopes = slopes_of(frozen_gradient(network, image.shape[2], precision="f32"))
-    return attributed(slopes, image[0].numpy(), linear.numpy(), method, seed)
 
 
 def slopes_of(frozen: FrozenGradient) -> Slopes:

@@ -70,10 +70,10 @@ class BySight:
 class ByTorch:
     """Grad-CAM at a layer that is named."""
 
-    def __init__(self, source: str | Classifier, weights: str, method: str, layer: str) -> None:
+    def __init__(self, source: str | Classifier, weights: str, layer: str) -> None:
         from topwork.look.judges import network_of
 
-        self._network, self._method, self._layer = network_of(source, weights), method, layer
+        self._network, self._layer = network_of(source, weights), layer
         self.classes, self.geometry = self._network.classes, self._network.spec.geometry
 
     def probs(self, seen: Seen) -> Numbers:
@@ -88,10 +88,9 @@ class ByTorch:
         """See Explainer."""
         import torch
 
-        from topwork.look.attribution import explain
+        from topwork.look.attribution import gradcam
 
-        image = torch.from_numpy(seen.image)[None]
-        return explain(self._network, image, torch.from_numpy(linear), self._method, layer=self._layer)
+        return gradcam(self._network, torch.from_numpy(seen.image)[None], torch.from_numpy(linear), self._layer)
 
 
 def explained(
@@ -110,14 +109,13 @@ def explained(
     check: also tell whether taking the most telling pixels away, or showing them first, moves the answer more than pixels
     drawn at random do. Raises TopworkError.
     """
+    if layer is not None and method != "gradcam":
+        raise InputError(f"--layer: only gradcam looks at a layer, not {method}. Leave it out.")
     check_png(out, picture)
     check_picture(picture)
     classifier = classifier_at(source)
-    network: Explainer
-    if layer is None:
-        network = BySight(classifier or source, weights, method)
-    else:
-        network = ByTorch(classifier or source, weights, method, layer)
+    asked = classifier or source
+    network: Explainer = BySight(asked, weights, method) if layer is None else ByTorch(asked, weights, layer)
     seen = see(picture, network.geometry)
     probs = network.probs(seen)
     target = int(probs.argmax()) if wanted is None else class_named(wanted, network.classes)
@@ -144,7 +142,7 @@ def explained(
         "completeness_error": found.error,
     }
     if check:
-        document |= _checked(classifier or source, weights, seen, found, target)
+        document |= _checked(asked, weights, seen, found, target)
     save_figure(_overlay(seen, found, document), out)
     return document
 
